@@ -1,0 +1,411 @@
+"""The values of a checkpoint as inert nodes, and the walk that finds the tensors among them.
+
+A tree is made of None, bool, int, float, complex, str, bytes, list, tuple, and the classes below. Nothing in it is an
+object of the class the file names, nothing compares or hashes by content, and nothing here recurses: a file may nest
+a million levels deep, share nodes and hold cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from workbench.core.tensor import DType, Storage, TensorRef
+from workbench.errors import OpenError, printable
+
+__all__ = [
+    "MAX_ROWS",
+    "MAX_ROW_TEXT",
+    "Dict",
+    "Name",
+    "Opaque",
+    "Path",
+    "Set",
+    "StorageNode",
+    "brief",
+    "key_text",
+    "module_parts",
+    "opaque_with_tensors",
+    "walk",
+]
+
+MAX_ROWS: Final = 1_000_000
+"""Tensors one checkpoint may list: a file may share a node so often that its flat table never ends."""
+
+MAX_ROW_TEXT: Final = 64 << 20
+"""Characters of all their keys together."""
+
+_MAX_STEPS: Final = 4 * MAX_ROWS
+_SMALL: Final = 1 << 31
+_MISSING: Final = object()
+
+Path = tuple[str | int, ...]
+
+
+class Name(str):
+    """A name that stands for a value of torch (``torch.float16``, a device), as text."""
+
+    __slots__ = ()
+
+
+class _OddKey:
+    """A mapping key that is neither text nor a small integer: kept, but never hashed by its content."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: object) -> None:
+        self.node = node
+
+
+class Dict(Mapping[object, object]):
+    """A mapping of the file, read-only: pairs in file order, the last one of a key wins.
+
+    ``class_name`` is ``dict``, ``OrderedDict`` or the like, ``attributes`` what the file sets on the object beside its
+    entries (``_metadata`` of a state_dict). Text and small integers can be looked up; other keys only be listed.
+    """
+
+    __slots__ = ("_entries", "attributes", "class_name", "n_repeated")
+
+    def __init__(self, pairs: Iterable[tuple[object, object]] = (), class_name: str = "dict") -> None:
+        self._entries: dict[object, object] | None = None
+        self.class_name = class_name
+        self.attributes: object = None
+        self.n_repeated = 0
+        for key, value in pairs:
+            self._put((key, value))
+
+    def _put(self, flat: Iterable[object]) -> None:
+        """Add key, value, key, value, .. (for the machine that builds the tree)."""
+        entries = self._entries
+        if entries is None:
+            entries = self._entries = {}
+        before, n = len(entries), 0
+        each = iter(flat)
+        for key, value in zip(each, each, strict=False):
+            n += 1
+            kind = type(key)
+            if kind is str or (kind is int and -_SMALL < key < _SMALL):  # type: ignore[operator]
+                entries[key] = value
+            else:
+                entries[_OddKey(key)] = value
+        self.n_repeated += before + n - len(entries)
+
+    @property
+    def pairs(self) -> Iterator[tuple[object, object]]:
+        """Key and value of each entry, in file order."""
+        for key, value in (self._entries or {}).items():
+            yield (key.node if type(key) is _OddKey else key), value
+
+    def __getitem__(self, key: object) -> object:
+        if self._entries is None or type(key) not in (str, int):
+            raise KeyError(key)
+        return self._entries[key]
+
+    def get(self, key: object, default: object = None) -> object:
+        """The value under a text or integer key."""
+        if self._entries is None or type(key) not in (str, int):
+            return default
+        return self._entries.get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return self.get(key, _MISSING) is not _MISSING
+
+    def __iter__(self) -> Iterator[object]:
+        return (key for key, _ in self.pairs)
+
+    def __len__(self) -> int:
+        return len(self._entries or ())
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+class Set:
+    """A set of the file; its items stay a list, for nothing of a file is hashed."""
+
+    __slots__ = ("class_name", "items")
+
+    def __init__(self, items: list[object], class_name: str = "set") -> None:
+        self.items = items
+        self.class_name = class_name
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+class Opaque:
+    """An object or call the file names, inert: its class path, arguments and state, as nodes.
+
+    ``pairs`` and ``items`` hold what the file puts in as entries or elements (subclasses of dict and list).
+    A bare name that is never called is an Opaque with ``args`` None.
+    """
+
+    __slots__ = ("args", "class_path", "items", "kwargs", "pairs", "state")
+
+    def __init__(self, class_path: str, args: object = None, state: object = None, kwargs: object = None) -> None:
+        self.class_path = class_path
+        self.args = args
+        self.state = state
+        self.kwargs = kwargs
+        self.pairs: Dict | None = None
+        self.items: list[object] | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+class StorageNode:
+    """A storage of the file under its element type (None: plain bytes); ``problem`` says why it cannot be used."""
+
+    __slots__ = ("big_endian", "dtype", "numel", "problem", "storage")
+
+    def __init__(
+        self, storage: Storage, dtype: DType | None, numel: int, *, big_endian: bool = False, problem: str = ""
+    ) -> None:
+        self.storage = storage
+        self.dtype = dtype
+        self.numel = numel
+        self.big_endian = big_endian
+        self.problem = problem
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+def brief(node: object, limit: int = 80) -> str:
+    """A node in one bounded, printable line; containers tell their size instead of their content."""
+    if isinstance(node, Name):
+        return printable(str(node[: limit + 1]), limit)
+    if isinstance(node, str):
+        return printable(repr(node[: limit + 1]), limit) if len(node) <= limit else printable(repr(node[:limit]) + "…")
+    if isinstance(node, bytes):
+        return printable(repr(node[: limit + 1]), limit)
+    if isinstance(node, int) and node.bit_length() > 256:
+        return f"integer of about {int(node.bit_length() * 0.30103) + 1:,} digits"
+    if node is None or isinstance(node, (bool, int, float, complex)):
+        return repr(node)
+    if isinstance(node, TensorRef):
+        return printable(repr(node), limit)
+    if isinstance(node, Dict):
+        return printable(f"{node.class_name} of {len(node):,}", limit)
+    if isinstance(node, Set):
+        return f"{node.class_name} of {len(node.items):,}"
+    if isinstance(node, (list, tuple)):
+        return f"{type(node).__name__} of {len(node):,}"
+    if isinstance(node, StorageNode):
+        return printable(f"storage {node.storage.id} of {node.storage.nbytes:,} bytes", limit)
+    if isinstance(node, Opaque):
+        return printable(node.class_path[: limit + 1] + ("" if node.args is None else "(..)"), limit)
+    return f"<{type(node).__name__}>"
+
+
+def key_text(key: object) -> str | int:
+    """A mapping key as a segment of a path: text and integers as they are, anything else as Python would print it."""
+    kind = type(key)
+    if kind is str:
+        return key  # type: ignore[return-value]
+    if kind is int and key.bit_length() <= 256:  # type: ignore[attr-defined]
+        return key  # type: ignore[return-value]
+    if kind is tuple and len(key) <= 8:  # type: ignore[arg-type]
+        inner = ", ".join(brief(item, 40) for item in key)  # type: ignore[attr-defined]
+        return f"({inner},)" if len(key) == 1 else f"({inner})"  # type: ignore[arg-type]
+    return brief(key, 200)
+
+
+def module_parts(node: object) -> tuple[Dict, Dict | None, Dict] | None:
+    """Parameters, buffers and children of a saved ``torch.nn.Module``, None when the node is none.
+
+    Recognised by what it holds, for its class may be anybody's.
+    """
+    if type(node) is not Opaque or type(node.state) is not Dict:
+        return None
+    parameters, modules = _mapping(node.state.get("_parameters")), _mapping(node.state.get("_modules"))
+    if parameters is None or modules is None:
+        return None
+    return parameters, _mapping(node.state.get("_buffers")), modules
+
+
+def _mapping(node: object) -> Dict | None:
+    if type(node) is Opaque:
+        node = node.pairs
+    return node if type(node) is Dict else None
+
+
+def _module_entries(node: Opaque, parts: tuple[Dict, Dict | None, Dict]) -> Iterator[tuple[object, object]]:
+    parameters, buffers, modules = parts
+    yield from parameters.pairs
+    if buffers is not None:
+        state = node.state
+        temporary = state.get("_non_persistent_buffers_set") if isinstance(state, Dict) else None
+        dropped = {item for item in temporary.items if type(item) is str} if type(temporary) is Set else set()
+        for key, value in buffers.pairs:
+            if not (type(key) is str and key in dropped):
+                yield key, value
+    yield from modules.pairs
+
+
+def _entries(node: object) -> Iterator[tuple[object, object]] | None:
+    """Segment and value of each child that belongs to the table of tensors; None for a node without any."""
+    kind = type(node)
+    if kind is Dict:
+        return node.pairs  # type: ignore[attr-defined,no-any-return]
+    if kind is list or kind is tuple:
+        return enumerate(node)  # type: ignore[arg-type]
+    if kind is Opaque:
+        parts = module_parts(node)
+        if parts is not None:
+            return _module_entries(node, parts)  # type: ignore[arg-type]
+        if node.pairs is not None:  # type: ignore[attr-defined]
+            return node.pairs.pairs  # type: ignore[attr-defined,no-any-return]
+        if node.items is not None:  # type: ignore[attr-defined]
+            return enumerate(node.items)  # type: ignore[attr-defined]
+    return None
+
+
+def _holders(tree: object) -> set[int]:
+    """The ids of all nodes from which a tensor can be reached: the walk enters nothing else."""
+    parents: dict[int, list[int]] = {id(tree): []}
+    holding: list[int] = []
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        children = _entries(node)
+        if children is None:
+            continue
+        me, holds = id(node), False
+        for _, child in children:
+            kind = type(child)
+            if kind is TensorRef:
+                holds = True
+            elif kind is Dict or kind is Opaque or kind is list or kind is tuple:
+                known = parents.get(id(child))
+                if known is None:
+                    parents[id(child)] = [me]
+                    waiting.append(child)
+                else:
+                    known.append(me)
+        if holds:
+            holding.append(me)
+    found = set(holding)
+    while holding:
+        for parent in parents[holding.pop()]:
+            if parent not in found:
+                found.add(parent)
+                holding.append(parent)
+    return found
+
+
+def walk(tree: object) -> Iterator[tuple[Path, TensorRef]]:
+    """Path and tensor of every row of the table, in file order: dicts, lists and modules nested in any way.
+
+    A node inside itself is not entered again. OpenError when sharing makes the table larger than MAX_ROWS.
+    """
+    if type(tree) is TensorRef:
+        yield (), tree
+        return
+    holders = _holders(tree)
+    if id(tree) not in holders:
+        return
+    first = _entries(tree)
+    assert first is not None
+    stack = [first]
+    nodes = [id(tree)]
+    on_path = {id(tree)}
+    prefix: list[str | int] = []
+    rows = steps = text = width = 0
+    widths = [0]
+    while stack:
+        for key, node in stack[-1]:
+            kind = type(node)
+            if kind is TensorRef:
+                segment = key if type(key) is str else key_text(key)
+                rows += 1
+                text += width + len(segment) + len(prefix) if type(segment) is str else width + 20 + len(prefix)
+                if rows > MAX_ROWS or text > MAX_ROW_TEXT:
+                    raise _too_many()
+                yield (*prefix, segment), node  # type: ignore[misc]
+            elif id(node) in holders and id(node) not in on_path:
+                steps += 1
+                if steps > _MAX_STEPS:
+                    raise _too_many()
+                entries = _entries(node)
+                assert entries is not None
+                segment = key_text(key)
+                stack.append(entries)
+                nodes.append(id(node))
+                on_path.add(id(node))
+                prefix.append(segment)
+                widths.append(len(segment) if isinstance(segment, str) else 20)
+                width += widths[-1]
+                break
+        else:
+            stack.pop()
+            on_path.discard(nodes.pop())
+            width -= widths.pop()
+            if prefix:
+                prefix.pop()
+
+
+def _too_many() -> OpenError:
+    return OpenError(
+        f"The file lists more than {MAX_ROWS:,} tensors, or keys of more than {MAX_ROW_TEXT >> 20} million characters.",
+        cause="It repeats the same few objects over and over.",
+        next_step="Ask its author for a flat state_dict.",
+        code="too-many-tensors",
+    )
+
+
+def opaque_with_tensors(tree: object, limit: int = 20) -> list[tuple[Opaque, int]]:
+    """Objects whose attributes or arguments hold tensors that the table does not list, with how many each.
+
+    Looks only where ``walk`` does not: plain attributes of modules, other people's classes.
+    """
+    found: list[tuple[Opaque, int]] = []
+    listed: set[int] = set()
+    objects: list[Opaque] = []
+    seen = {id(tree)}
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if type(node) is Opaque:
+            objects.append(node)
+        for _, child in _entries(node) or ():
+            if type(child) is TensorRef:
+                listed.add(id(child))
+            elif isinstance(child, (Dict, Opaque, list, tuple)) and id(child) not in seen:
+                seen.add(id(child))
+                waiting.append(child)
+    counted: set[int] = set()
+    for owner in objects:
+        n = 0
+        inner: list[object] = [owner.args, owner.state, owner.kwargs]
+        while inner:
+            node = inner.pop()
+            if type(node) is TensorRef:
+                n += id(node) not in listed and id(node) not in counted
+                counted.add(id(node))
+                continue
+            if id(node) in seen:
+                continue
+            if isinstance(node, (list, tuple)):
+                children: Iterable[object] = node
+            elif isinstance(node, Dict):
+                children = [value for _, value in node.pairs]
+            elif isinstance(node, Set):
+                children = node.items
+            elif isinstance(node, Opaque):
+                children = (node.args, node.state, node.kwargs, node.pairs, node.items)
+            else:
+                continue
+            seen.add(id(node))
+            inner.extend(children)
+        if n:
+            found.append((owner, n))
+            if len(found) == limit:
+                break
+    return found

@@ -1,0 +1,57 @@
+"""The file formats, each told by content: `read` opens a source with the first that knows it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from workbench.core.source import ByteSource
+from workbench.formats import safetensors, torch_zip
+from workbench.formats.contents import Contents
+from workbench.formats.what_is_it import what_is_it
+
+__all__ = ["FORMATS", "Contents", "Format", "read"]
+
+
+class Format(Protocol):
+    """One module per format."""
+
+    @property
+    def name(self) -> str:
+        """Its name in `Contents.format`."""
+        ...
+
+    def sniff(self, source: ByteSource) -> bool:
+        """Whether the first bytes are this format's."""
+        ...
+
+    def read(self, source: ByteSource) -> Contents:
+        """Everything but tensor bytes."""
+        ...
+
+
+FORMATS: Final[tuple[Format, ...]] = (torch_zip, safetensors)
+"""In the order in which they are tried."""
+
+
+def read(source: ByteSource) -> Contents:
+    """What the file holds. OpenError or NotACheckpointError when it is broken or something else."""
+    with _collector_paused():
+        for known in FORMATS:
+            if known.sniff(source):
+                return known.read(source)
+    raise what_is_it(source)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A tree is millions of small objects and no garbage: looking for cycles meanwhile doubles the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,620 @@
+"""Machine: reads one pickle opcode by opcode and builds inert nodes. It calls nothing and imports nothing.
+
+What a call would build is decided by the `Builder` it is handed; README.md beside this file tells the rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import repeat
+from struct import Struct
+from struct import error as StructError
+from typing import Final, NoReturn, Protocol
+
+from workbench.core.tree import Dict, Opaque, Set
+from workbench.errors import OpenError
+from workbench.formats.limits import MAX_DIGITS, max_memory, max_opcodes
+from workbench.formats.pickle.opcodes import NAMES
+
+__all__ = ["Builder", "Machine"]
+
+_u16: Final = Struct("<H").unpack_from
+_u32: Final = Struct("<I").unpack_from
+_i32: Final = Struct("<i").unpack_from
+_u64: Final = Struct("<Q").unpack_from
+_f64: Final = Struct(">d").unpack_from
+
+_CHECK_EVERY: Final = 50_000
+_NODE_COST, _MEMO_COST, _SLOT_COST = 170, 130, 16
+
+_DECIMAL: Final = re.compile(rb"[+-]?[0-9]+")
+_FLOAT: Final = re.compile(rb"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|inf|nan)")
+_ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_SIMPLE_ESCAPES: Final = {
+    b"n": 10,
+    b"r": 13,
+    b"t": 9,
+    b"a": 7,
+    b"b": 8,
+    b"f": 12,
+    b"v": 11,
+    b"\\": 92,
+    b"'": 39,
+    b'"': 34,
+}
+
+
+class Builder(Protocol):
+    """Decides what names, calls and persistent ids become. Positions are byte offsets, for findings."""
+
+    def name(self, module: object, name: object, at: int) -> object:
+        """The node for a GLOBAL; both parts are text when the file is honest."""
+        ...
+
+    def extension(self, code: int, at: int) -> object:
+        """The node for a name out of the extension registry."""
+        ...
+
+    def call(self, function: object, args: object, at: int, opcode: str, kwargs: object = None) -> object:
+        """The node for what calling ``function`` would give."""
+        ...
+
+    def build(self, node: object, state: object, at: int) -> None:
+        """Record ``state`` on ``node``."""
+        ...
+
+    def persistent(self, pid: object, at: int) -> object:
+        """The node for a persistent id."""
+        ...
+
+
+class Fault(Exception):
+    """What is wrong at the opcode being read; the machine adds the place."""
+
+
+class Machine:
+    """One run over one pickle. ``end`` is the byte after STOP once ``run`` has returned."""
+
+    def __init__(
+        self,
+        data: bytes,
+        builder: Builder,
+        *,
+        begin: int = 0,
+        on_disk: int | None = None,
+        name: str = "",
+        entry: str = "",
+    ) -> None:
+        self._data = data
+        self._builder = builder
+        self._begin = begin
+        self._on_disk = len(data) if on_disk is None else on_disk
+        self._name = name
+        self._entry = entry
+        self._stack: list[object] = []
+        self._marked: list[list[object]] = []
+        self._memo: dict[int, object] = {}
+        self._frame_begin = self._frame_end = begin
+        self._made = 0
+        self.end = begin
+
+    def run(self) -> object:
+        """The root node. OpenError with the byte offset where opcodes and data stop making sense."""
+        try:
+            return self._run()
+        except Fault as fault:
+            self._fail(str(fault))
+        except StructError:
+            self._fail("its operand is cut off", "cut-off")
+        except IndexError:
+            if self.end >= len(self._data):
+                self._fail("the pickle ends without a STOP", "cut-off")
+            self._fail("the stack holds too few values")
+        except KeyError:
+            self._fail("the memo holds nothing under that number")
+        except UnicodeDecodeError:
+            self._fail("its text is not UTF-8")
+
+    def _fail(self, why: str, code: str = "broken-pickle") -> NoReturn:
+        at = self.end
+        opcode = NAMES.get(self._data[at], f"0x{self._data[at]:02x}") if at < len(self._data) else "the end"
+        raise OpenError(
+            "The pickle in this file is cut off." if code == "cut-off" else "The pickle in this file is broken.",
+            path=self._name,
+            place=f"byte {at:,} of {self._entry}" if self._entry else f"byte {at:,}",
+            cause=f"At {opcode}, {why}.",
+            next_step="Fetch the file again, or save it again with torch.save.",
+            code=code,
+        ) from None
+
+    def _check_budget(self, n_opcodes: int) -> None:
+        if n_opcodes > max_opcodes(self._on_disk):
+            raise Fault(f"the pickle asks for more work than {self._on_disk:,} bytes can need")
+        slots = len(self._stack) + sum(map(len, self._marked[:1000])) + 8 * len(self._marked)
+        cost = _NODE_COST * self._made + _MEMO_COST * len(self._memo) + _SLOT_COST * slots
+        if cost > max_memory(self._on_disk):
+            raise Fault(f"its objects would take more memory than {self._on_disk:,} bytes can need")
+
+    def _run(self) -> object:
+        data, memo, marked, builder = self._data, self._memo, self._marked, self._builder
+        call, persistent = builder.call, builder.persistent
+        size = len(data)
+        stack = self._stack
+        push, pop = stack.append, stack.pop
+        pos = self._begin
+        n_opcodes = made = 0
+        at = pos
+        try:
+            while True:
+                self._stack, self._made = stack, self._made + made
+                made = 0
+                self._check_budget(n_opcodes)
+                n_opcodes += _CHECK_EVERY
+                for _ in repeat(None, _CHECK_EVERY):
+                    at = pos
+                    op = data[pos]
+                    pos += 1
+                    if op == 0x71:  # BINPUT
+                        memo[data[pos]] = stack[-1]
+                        pos += 1
+                    elif op == 0x72:  # LONG_BINPUT
+                        memo[_u32(data, pos)[0]] = stack[-1]
+                        pos += 4
+                    elif op == 0x68:  # BINGET
+                        push(memo[data[pos]])
+                        pos += 1
+                    elif op == 0x58:  # BINUNICODE
+                        begin = pos + 4
+                        pos = begin + _u32(data, pos)[0]
+                        if pos > size:
+                            raise Fault("its text is longer than what is left")
+                        try:
+                            push(data[begin:pos].decode())
+                        except UnicodeDecodeError:
+                            push(data[begin:pos].decode("utf-8", "surrogatepass"))
+                    elif op == 0x4B:  # BININT1
+                        push(data[pos])
+                        pos += 1
+                    elif op == 0x28:  # MARK
+                        marked.append(stack)
+                        stack = []
+                        push, pop = stack.append, stack.pop
+                    elif op == 0x74:  # TUPLE
+                        made += 1
+                        items = tuple(stack)
+                        stack = marked.pop()
+                        push, pop = stack.append, stack.pop
+                        push(items)
+                    elif op == 0x52:  # REDUCE
+                        made += 2
+                        args = pop()
+                        stack[-1] = call(stack[-1], args, at, "REDUCE")
+                    elif op == 0x94:  # MEMOIZE
+                        memo[len(memo)] = stack[-1]
+                    elif op == 0x6A:  # LONG_BINGET
+                        push(memo[_u32(data, pos)[0]])
+                        pos += 4
+                    elif op == 0x86:  # TUPLE2
+                        made += 1
+                        last = pop()
+                        stack[-1] = (stack[-1], last)
+                    elif op == 0x85:  # TUPLE1
+                        made += 1
+                        stack[-1] = (stack[-1],)
+                    elif op == 0x29:  # EMPTY_TUPLE
+                        push(())
+                    elif op == 0x89:  # NEWFALSE
+                        push(False)
+                    elif op == 0x51:  # BINPERSID
+                        made += 3
+                        stack[-1] = persistent(stack[-1], at)
+                    elif op == 0x8C:  # SHORT_BINUNICODE
+                        begin = pos + 1
+                        pos = begin + data[pos]
+                        if pos > size:
+                            raise Fault("its text is longer than what is left")
+                        push(data[begin:pos].decode("utf-8", "surrogatepass"))
+                    elif op == 0x4D:  # BININT2
+                        push(_u16(data, pos)[0])
+                        pos += 2
+                    elif op == 0x4A:  # BININT
+                        push(_i32(data, pos)[0])
+                        pos += 4
+                    elif op == 0x87:  # TUPLE3
+                        made += 1
+                        last = pop()
+                        middle = pop()
+                        stack[-1] = (stack[-1], middle, last)
+                    elif op == 0x4E:  # NONE
+                        push(None)
+                    elif op == 0x88:  # NEWTRUE
+                        push(True)
+                    elif op == 0x7D:  # EMPTY_DICT
+                        made += 1
+                        push(Dict())
+                    elif op == 0x5D:  # EMPTY_LIST
+                        made += 1
+                        push([])
+                    elif op == 0x47:  # BINFLOAT
+                        push(_f64(data, pos)[0])
+                        pos += 8
+                    elif op == 0x2E:  # STOP
+                        if marked or len(stack) != 1:
+                            raise Fault("the stack should hold one value at the end")
+                        self._close_frame(pos)
+                        self.end = at = pos
+                        return stack[0]
+                    else:
+                        self.end = at
+                        self._stack = stack
+                        pos = self._rare(op, pos, at)
+                        stack = self._stack
+                        push, pop = stack.append, stack.pop
+        finally:
+            self.end = at
+
+    # The opcodes below are rare, or hide a loop of their own; each takes and returns a position.
+
+    def _rare(self, op: int, pos: int, at: int) -> int:
+        handler = _RARE.get(op)
+        if handler is None:
+            raise Fault("this is no opcode of any protocol")
+        return handler(self, pos, at)
+
+    def _pop_mark(self) -> list[object]:
+        items = self._stack
+        if not self._marked:
+            raise Fault("no MARK stands before it")
+        self._stack = self._marked.pop()
+        return items
+
+    def _sized(self, begin: int, n: int) -> int:
+        end = begin + n
+        if end > len(self._data) or n < 0:
+            raise Fault(f"its {n:,} bytes are more than the {len(self._data) - begin:,} left")
+        return end
+
+    def _line(self, pos: int) -> tuple[bytes, int]:
+        end = self._data.find(b"\n", pos)
+        if end < 0:
+            raise Fault("its line has no end")
+        return self._data[pos:end], end + 1
+
+    def _close_frame(self, pos: int) -> None:
+        if self._frame_end > pos:
+            raise Fault("its frame promises more bytes than there are opcodes")
+
+    def _proto(self, pos: int, at: int) -> int:
+        if self._data[pos] > 5:
+            raise Fault(f"protocol {self._data[pos]} is not known (0 to 5 are)")
+        return pos + 1
+
+    def _frame(self, pos: int, at: int) -> int:
+        self._close_frame(at)
+        (n,) = _u64(self._data, pos)
+        self._frame_end = self._sized(pos + 8, n)
+        return pos + 8
+
+    def _pop_one(self, pos: int, at: int) -> int:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self._pop_mark()
+        return pos
+
+    def _pop_to_mark(self, pos: int, at: int) -> int:
+        self._pop_mark()
+        return pos
+
+    def _dup(self, pos: int, at: int) -> int:
+        self._stack.append(self._stack[-1])
+        return pos
+
+    def _setitem(self, pos: int, at: int) -> int:
+        value = self._stack.pop()
+        key = self._stack.pop()
+        self._set_entries(self._stack[-1], [key, value])
+        return pos
+
+    def _setitems(self, pos: int, at: int) -> int:
+        items = self._pop_mark()
+        if len(items) % 2:
+            raise Fault("a key has no value")
+        self._set_entries(self._stack[-1], items)
+        return pos
+
+    def _set_entries(self, node: object, items: list[object]) -> None:
+        if isinstance(node, Opaque):
+            if node.pairs is None:
+                node.pairs = Dict()
+            node = node.pairs
+        if not isinstance(node, Dict):
+            raise Fault("entries are set on something that is no mapping")
+        self._made += len(items) // 2
+        node._put(items)
+
+    def _append(self, pos: int, at: int) -> int:
+        self._add_items([self._stack.pop()])
+        return pos
+
+    def _appends(self, pos: int, at: int) -> int:
+        self._add_items(self._pop_mark())
+        return pos
+
+    def _add_items(self, items: list[object]) -> None:
+        node = self._stack[-1]
+        if isinstance(node, Opaque):
+            if node.items is None:
+                node.items = []
+            node = node.items
+        if not isinstance(node, list):
+            raise Fault("items are added to something that is no list")
+        node.extend(items)
+
+    def _additems(self, pos: int, at: int) -> int:
+        items = self._pop_mark()
+        node = self._stack[-1]
+        if not isinstance(node, Set):
+            raise Fault("items are added to something that is no set")
+        node.items.extend(items)
+        return pos
+
+    def _collect(self, make: Callable[[list[object]], object]) -> None:
+        self._made += 1
+        items = self._pop_mark()
+        self._stack.append(make(items))
+
+    def _list(self, pos: int, at: int) -> int:
+        self._collect(list)
+        return pos
+
+    def _dict(self, pos: int, at: int) -> int:
+        items = self._pop_mark()
+        if len(items) % 2:
+            raise Fault("a key has no value")
+        node = Dict()
+        self._stack.append(node)
+        self._set_entries(node, items)
+        return pos
+
+    def _empty_set(self, pos: int, at: int) -> int:
+        self._made += 1
+        self._stack.append(Set([]))
+        return pos
+
+    def _frozenset(self, pos: int, at: int) -> int:
+        self._collect(lambda items: Set(list(items), "frozenset"))
+        return pos
+
+    def _long1(self, pos: int, at: int) -> int:
+        end = self._sized(pos + 1, self._data[pos])
+        self._stack.append(int.from_bytes(self._data[pos + 1 : end], "little", signed=True))
+        return end
+
+    def _long4(self, pos: int, at: int) -> int:
+        (n,) = _i32(self._data, pos)
+        end = self._sized(pos + 4, n)
+        self._stack.append(int.from_bytes(self._data[pos + 4 : end], "little", signed=True))
+        return end
+
+    def _int(self, pos: int, at: int) -> int:
+        line, end = self._line(pos)
+        self._stack.append(line == b"01" if line in (b"00", b"01") else self._decimal(line))
+        return end
+
+    def _long(self, pos: int, at: int) -> int:
+        line, end = self._line(pos)
+        self._stack.append(self._decimal(line.removesuffix(b"L")))
+        return end
+
+    def _decimal(self, line: bytes) -> object:
+        if not _DECIMAL.fullmatch(line):
+            raise Fault("its text is no number")
+        if len(line) > MAX_DIGITS:
+            return Opaque("int", (f"integer of {len(line):,} digits",))
+        return int(line)
+
+    def _float(self, pos: int, at: int) -> int:
+        line, end = self._line(pos)
+        if len(line) > MAX_DIGITS or not _FLOAT.fullmatch(line):
+            raise Fault("its text is no number")
+        self._stack.append(float(line))
+        return end
+
+    def _string(self, pos: int, at: int) -> int:
+        line, end = self._line(pos)
+        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+            raise Fault("its text has no quotes")
+        self._stack.append(_python2_text(_ESCAPE.sub(_unescape, line[1:-1])))
+        return end
+
+    def _binstring(self, pos: int, at: int) -> int:
+        (n,) = _i32(self._data, pos)
+        end = self._sized(pos + 4, n)
+        self._stack.append(_python2_text(self._data[pos + 4 : end]))
+        return end
+
+    def _short_binstring(self, pos: int, at: int) -> int:
+        end = self._sized(pos + 1, self._data[pos])
+        self._stack.append(_python2_text(self._data[pos + 1 : end]))
+        return end
+
+    def _unicode(self, pos: int, at: int) -> int:
+        line, end = self._line(pos)
+        self._stack.append(line.decode("raw-unicode-escape"))
+        return end
+
+    def _binunicode8(self, pos: int, at: int) -> int:
+        end = self._sized(pos + 8, _u64(self._data, pos)[0])
+        self._stack.append(self._data[pos + 8 : end].decode("utf-8", "surrogatepass"))
+        return end
+
+    def _short_binbytes(self, pos: int, at: int) -> int:
+        end = self._sized(pos + 1, self._data[pos])
+        self._stack.append(self._data[pos + 1 : end])
+        return end
+
+    def _binbytes(self, pos: int, at: int) -> int:
+        end = self._sized(pos + 4, _u32(self._data, pos)[0])
+        self._stack.append(self._data[pos + 4 : end])
+        return end
+
+    def _binbytes8(self, pos: int, at: int) -> int:
+        end = self._sized(pos + 8, _u64(self._data, pos)[0])
+        self._stack.append(self._data[pos + 8 : end])
+        return end
+
+    def _buffer(self, pos: int, at: int) -> int:
+        raise Fault("it asks for a buffer from outside the pickle, and there is none")
+
+    def _put(self, pos: int, at: int) -> int:
+        line, end = self._line(pos)
+        self._memo[self._slot(line)] = self._stack[-1]
+        return end
+
+    def _get(self, pos: int, at: int) -> int:
+        line, end = self._line(pos)
+        self._stack.append(self._memo[self._slot(line)])
+        return end
+
+    def _slot(self, line: bytes) -> int:
+        if len(line) > 20 or not line.isdigit():
+            raise Fault("its text is no memo number")
+        return int(line)
+
+    def _global(self, pos: int, at: int) -> int:
+        module, pos = self._line(pos)
+        name, pos = self._line(pos)
+        self._made += 1
+        self._stack.append(self._builder.name(module.decode(), name.decode(), at))
+        return pos
+
+    def _stack_global(self, pos: int, at: int) -> int:
+        self._made += 1
+        name = self._stack.pop()
+        module = self._stack.pop()
+        self._stack.append(self._builder.name(module, name, at))
+        return pos
+
+    def _inst(self, pos: int, at: int) -> int:
+        module, pos = self._line(pos)
+        name, pos = self._line(pos)
+        args = tuple(self._pop_mark())
+        self._made += 2
+        function = self._builder.name(module.decode(), name.decode(), at)
+        self._stack.append(self._builder.call(function, args, at, "INST"))
+        return pos
+
+    def _obj(self, pos: int, at: int) -> int:
+        items = self._pop_mark()
+        if not items:
+            raise Fault("no class stands after its MARK")
+        self._made += 2
+        self._stack.append(self._builder.call(items[0], tuple(items[1:]), at, "OBJ"))
+        return pos
+
+    def _newobj(self, pos: int, at: int) -> int:
+        args = self._stack.pop()
+        self._made += 2
+        self._stack[-1] = self._builder.call(self._stack[-1], args, at, "NEWOBJ")
+        return pos
+
+    def _newobj_ex(self, pos: int, at: int) -> int:
+        kwargs = self._stack.pop()
+        args = self._stack.pop()
+        self._made += 2
+        self._stack[-1] = self._builder.call(self._stack[-1], args, at, "NEWOBJ_EX", kwargs)
+        return pos
+
+    def _build(self, pos: int, at: int) -> int:
+        state = self._stack.pop()
+        self._builder.build(self._stack[-1], state, at)
+        return pos
+
+    def _persid(self, pos: int, at: int) -> int:
+        line, end = self._line(pos)
+        self._made += 3
+        self._stack.append(self._builder.persistent(_python2_text(line), at))
+        return end
+
+    def _ext1(self, pos: int, at: int) -> int:
+        return self._extension(self._data[pos], pos + 1, at)
+
+    def _ext2(self, pos: int, at: int) -> int:
+        return self._extension(_u16(self._data, pos)[0], pos + 2, at)
+
+    def _ext4(self, pos: int, at: int) -> int:
+        return self._extension(_i32(self._data, pos)[0], pos + 4, at)
+
+    def _extension(self, code: int, pos: int, at: int) -> int:
+        self._made += 1
+        self._stack.append(self._builder.extension(code, at))
+        return pos
+
+
+def _python2_text(data: bytes) -> str:
+    """Byte strings of Python 2 are names here: UTF-8 where they are, else one character a byte."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    what = match[1]
+    if what[:1] == b"x" and len(what) == 3:
+        return bytes([int(what[1:], 16)])
+    if what[:1].isdigit() and what[:1] < b"8":
+        return bytes([int(what, 8) & 0xFF])
+    if what == b"\n":
+        return b""
+    code = _SIMPLE_ESCAPES.get(what)
+    return match[0] if code is None else bytes([code])
+
+
+_RARE: Final[dict[int, Callable[[Machine, int, int], int]]] = {
+    0x30: Machine._pop_one,
+    0x31: Machine._pop_to_mark,
+    0x32: Machine._dup,
+    0x42: Machine._binbytes,
+    0x43: Machine._short_binbytes,
+    0x46: Machine._float,
+    0x49: Machine._int,
+    0x4C: Machine._long,
+    0x50: Machine._persid,
+    0x53: Machine._string,
+    0x54: Machine._binstring,
+    0x55: Machine._short_binstring,
+    0x56: Machine._unicode,
+    0x61: Machine._append,
+    0x62: Machine._build,
+    0x63: Machine._global,
+    0x64: Machine._dict,
+    0x65: Machine._appends,
+    0x67: Machine._get,
+    0x69: Machine._inst,
+    0x6C: Machine._list,
+    0x6F: Machine._obj,
+    0x70: Machine._put,
+    0x73: Machine._setitem,
+    0x75: Machine._setitems,
+    0x80: Machine._proto,
+    0x81: Machine._newobj,
+    0x82: Machine._ext1,
+    0x83: Machine._ext2,
+    0x84: Machine._ext4,
+    0x8A: Machine._long1,
+    0x8B: Machine._long4,
+    0x8D: Machine._binunicode8,
+    0x8E: Machine._binbytes8,
+    0x8F: Machine._empty_set,
+    0x90: Machine._additems,
+    0x91: Machine._frozenset,
+    0x92: Machine._newobj_ex,
+    0x93: Machine._stack_global,
+    0x95: Machine._frame,
+    0x96: Machine._binbytes8,
+    0x97: Machine._buffer,
+    0x98: Machine._buffer,
+}

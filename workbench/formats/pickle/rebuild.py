@@ -1,0 +1,467 @@
+"""TreeBuilder: what the names and calls of a checkpoint's pickle become. The few calls that make tensors are read by
+our own code; every other one becomes an Opaque, and a finding says what it would have done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final, TypeGuard
+
+from workbench.core.tensor import (
+    DTYPES,
+    MAX_RANK,
+    DType,
+    Storage,
+    TensorRef,
+    contiguous_strides,
+)
+from workbench.core.tree import Dict, Name, Opaque, Set, StorageNode, brief
+from workbench.finding import Finding, Severity
+from workbench.formats.limits import MAX_GLOBALS
+from workbench.formats.pickle.machine import Fault
+from workbench.formats.pickle.names import DTYPE_NAMES, Effect, Kind, classify, computed, storage_dtype
+
+__all__ = ["Global", "TreeBuilder", "storage_class"]
+
+_ALIASES: Final = {
+    "half": "float16",
+    "float": "float32",
+    "double": "float64",
+    "short": "int16",
+    "int": "int32",
+    "long": "int64",
+    "chalf": "complex32",
+    "cfloat": "complex64",
+    "cdouble": "complex128",
+}
+_MAX_SIZE: Final = 2**63 - 1
+_REFUSED: Final = object()
+
+
+class Global(Opaque):
+    """A name of the file. ``handler`` is ours for it, by exact name, or None."""
+
+    __slots__ = ("effect", "handler", "n_called")
+
+    def __init__(self, class_path: str, effect: Effect) -> None:
+        super().__init__(class_path)
+        self.effect = effect
+        self.handler: Callable[[TreeBuilder, tuple[object, ...]], object] | None = None
+        self.n_called = 0
+
+
+class _Call:
+    """Calls of one name, for one finding."""
+
+    __slots__ = ("at", "n", "opcode", "shown")
+
+    def __init__(self, at: int, opcode: str, shown: str) -> None:
+        self.at = at
+        self.opcode = opcode
+        self.shown = shown
+        self.n = 1
+
+
+class TreeBuilder:
+    """Builds the tree of one entry; ``storages`` turns a persistent id into a storage, or None when it is none."""
+
+    def __init__(self, storages: Callable[[object], StorageNode | None], entry: str) -> None:
+        self._storages = storages
+        self._entry = entry
+        self._names: dict[tuple[str, str], object] = {}
+        self._first: dict[str, tuple[int, Effect]] = {}
+        self._calls: dict[str, _Call] = {}
+        self._odd: dict[str, tuple[int, int]] = {}
+
+    # What the machine asks.
+
+    def name(self, module: object, name: object, at: int) -> object:
+        """The one node of that name."""
+        if type(module) is not str or type(name) is not str:
+            return self._computed(f"{brief(module, 60)}.{brief(name, 60)}", at)
+        known = self._names.get((module, name))
+        if known is not None:
+            return known
+        if len(self._names) >= MAX_GLOBALS:
+            raise Fault(f"the pickle names more than {MAX_GLOBALS:,} classes and functions")
+        node = self._new_name(module, name, at)
+        self._names[module, name] = node
+        return node
+
+    def _new_name(self, module: str, name: str, at: int) -> object:
+        effect = classify(module, name)
+        path = f"{module}.{name}"
+        if effect.kind is Kind.NEEDED and module == "torch" and name in DTYPE_NAMES:
+            return Name(f"torch.{_ALIASES.get(name, name)}")
+        if effect.kind is Kind.NEEDED and module == "torch" and name[:1].islower() and name not in ("device",):
+            return Name(path)
+        node = Global(path, effect)
+        node.handler = _HANDLERS.get(path)
+        if effect.kind is not Kind.NEEDED:
+            self._first.setdefault(path, (at, effect))
+        return node
+
+    def _computed(self, shown: str, at: int) -> Global:
+        effect = computed()
+        self._first.setdefault(shown, (at, effect))
+        return Global(shown, effect)
+
+    def extension(self, code: int, at: int) -> object:
+        """Names by number are never needed for a checkpoint."""
+        return self._computed(f"extension {code}", at)
+
+    def call(self, function: object, args: object, at: int, opcode: str, kwargs: object = None) -> object:
+        """A tensor, a plain value or an Opaque."""
+        if type(function) is Global:
+            function.n_called += 1
+            handler = function.handler
+            if handler is not None and type(args) is tuple:
+                if opcode == "REDUCE" or (opcode == "NEWOBJ" and handler is _ordered_dict):
+                    value = handler(self, args)
+                    if value is not _REFUSED:
+                        return value
+                self._note_odd(f"calls `{function.class_path}` with arguments it does not take", at)
+            path = function.class_path
+            if function.effect.kind is not Kind.NEEDED:
+                self._log(path, args, at, opcode)
+            elif handler is None and path not in _QUIET:
+                self._note_odd(f"calls `{path}`, which is kept as text here", at)
+            return Opaque(path, args, kwargs=kwargs)
+        shown = f"({brief(function)})"
+        self._first.setdefault(shown, (at, computed()))
+        self._log(shown, args, at, opcode)
+        return Opaque(shown, args, kwargs=kwargs)
+
+    def build(self, node: object, state: object, at: int) -> None:
+        """Recorded on objects and mappings; on anything else only a finding tells of it."""
+        if type(node) is Opaque:
+            node.state = state
+        elif type(node) is Dict:
+            node.attributes = state
+        elif type(node) is Global:
+            self._first.setdefault(node.class_path, (at, node.effect))
+            self._log(node.class_path, (state,), at, "BUILD")
+        else:
+            self._note_odd(f"sets attributes on a {brief(node)}", at)
+
+    def persistent(self, pid: object, at: int) -> object:
+        """The storage behind the id, or an Opaque."""
+        node = self._storages(pid)
+        if node is not None:
+            return node
+        self._note_odd("refers to something outside it in a way no torch.save does", at)
+        return Opaque("persistent id", (pid,))
+
+    # Findings.
+
+    def _log(self, path: str, args: object, at: int, opcode: str) -> None:
+        known = self._calls.get(path)
+        if known is None:
+            items = args if isinstance(args, tuple) else (args,)
+            shown = ", ".join(brief(item, 40) for item in items[:4]) + (", .." if len(items) > 4 else "")
+            self._calls[path] = _Call(at, opcode, shown if len(shown) <= 80 else shown[:79] + "…")
+        else:
+            known.n += 1
+
+    def _note_odd(self, what: str, at: int) -> None:
+        first, n = self._odd.get(what, (at, 0))
+        self._odd[what] = (first, n + 1)
+
+    def note(self, what: str, at: int) -> None:
+        """Say something about the pickle as a whole; the entry's name goes before it."""
+        self._note_odd(what.rstrip("."), at)
+
+    def dangers(self) -> list[str]:
+        """The names met so far whose call would do harm."""
+        return [path for path, (_, effect) in self._first.items() if effect.kind is Kind.DANGEROUS]
+
+    def findings(self) -> list[Finding]:
+        """One finding per name and effect, in file order; harmless classes share one."""
+        found: list[tuple[int, Finding]] = []
+        inert: list[tuple[int, str]] = []
+        for path, (at, effect) in self._first.items():
+            call = self._calls.get(path)
+            if effect.kind is Kind.INERT:
+                inert.append((at, path))
+                continue
+            shown = brief(Name(path), 200)
+            place = f"byte {call.at if call else at:,} of {self._entry}"
+            if effect.kind is Kind.DANGEROUS:
+                what = f"would call `{shown}({call.shown})`" if call else f"names `{shown}`, without calling it"
+                times = f", {call.n:,} times" if call and call.n > 1 else ""
+                text = f"{self._entry} {what}{times} when unpickled: it {effect.words}. Nothing was run here."
+                severity = Severity.ERROR if call else Severity.WARNING
+                step = (
+                    "Do not load this file with torch.load(weights_only=False) or pickle; "
+                    "its tensors can be inspected and exported from here."
+                )
+                found.append((at, Finding(effect.code, severity, place, text, step)))
+            else:
+                use = f"would call `{shown}({call.shown})`" if call else f"names `{shown}`"
+                text = f"{self._entry} {use}: it {effect.words}. It is kept as text."
+                found.append((at, Finding(effect.code, Severity.WARNING, place, text)))
+        if inert:
+            names = ", ".join(f"`{brief(Name(path), 100)}`" for _, path in inert[:8])
+            more = f" and {len(inert) - 8:,} more" if len(inert) > 8 else ""
+            text = f"{self._entry} names {names}{more}: objects beside the tensors, kept as text."
+            found.append(
+                (inert[0][0], Finding("inert-names", Severity.NOTE, f"byte {inert[0][0]:,} of {self._entry}", text))
+            )
+        for what, (at, n) in self._odd.items():
+            times = f", {n:,} times" if n > 1 else ""
+            place = f"byte {at:,} of {self._entry}"
+            found.append((at, Finding("odd-pickle", Severity.WARNING, place, f"{self._entry} {what}{times}.")))
+        return [finding for _, finding in sorted(found, key=lambda item: item[0])]
+
+    # Tensors.
+
+    def tensor(
+        self,
+        node: object,
+        dtype: DType | None,
+        offset: object,
+        shape: object,
+        strides: object,
+        metadata: object = None,
+        unreadable: str = "",
+    ) -> object:
+        """A view of a storage, checked before numpy sees a number; `_REFUSED` when it has no shape at all."""
+        if type(shape) is not tuple or type(node) is not StorageNode:
+            return _REFUSED
+        n = 1
+        clean = False
+        last = 0
+        if type(strides) is tuple and len(strides) == len(shape) and type(offset) is int:
+            clean = 0 <= offset <= _MAX_SIZE
+            last = offset
+            for size, stride in zip(shape, strides):  # noqa: B905
+                if type(size) is not int or not 0 <= size <= _MAX_SIZE:
+                    return _REFUSED
+                if type(stride) is not int or not 0 <= stride <= _MAX_SIZE:
+                    clean = False
+                    break
+                n *= size
+                last += (size - 1) * stride
+        if not clean:
+            if not _is_shape(shape):
+                return _REFUSED
+            unreadable = unreadable or "its strides or offset are no counts of elements"
+            strides, offset = contiguous_strides(shape), 0
+            n, last = math.prod(shape), -1
+        numel = node.numel
+        if dtype is None:
+            dtype = node.dtype or DTYPES["uint8"]
+        elif node.dtype is not dtype:
+            numel = numel * (node.dtype.itemsize if node.dtype else 1) // dtype.itemsize
+        if not unreadable:
+            unreadable = node.problem
+        if not unreadable and n and last >= numel:
+            unreadable = f"it needs element {last:,} of storage {node.storage.id}, which has {numel:,} of {dtype.name}"
+        if n.bit_length() > 63 or n * dtype.itemsize > _MAX_SIZE:
+            return _REFUSED
+        if len(shape) > MAX_RANK:
+            unreadable = unreadable or f"it has {len(shape):,} dimensions, numpy takes {MAX_RANK}"
+        elif dtype.numpy is None:
+            unreadable = unreadable or f"numpy has no {dtype.name}"
+        conj = neg = False
+        if type(metadata) is Dict:
+            conj, neg = metadata.get("conj") is True, metadata.get("neg") is True
+            kind = dtype.numpy.kind if dtype.numpy is not None else ""
+            if (conj and kind != "c") or (neg and kind in "b"):
+                unreadable = unreadable or f"it asks to conjugate or negate {dtype.name}"
+        swap = node.big_endian and node.dtype is not None and dtype.itemsize > 1
+        assert type(strides) is tuple
+        assert type(offset) is int
+        return TensorRef("", (), dtype, shape, strides, offset, node.storage, swap, conj, neg, unreadable)
+
+    def listed(self, dtype: DType, shape: object, reason: str) -> object:
+        """A tensor of a kind that has no plain values in the file: shape and dtype are shown, reading is refused."""
+        if not _is_shape(shape) or math.prod(shape) * dtype.itemsize > _MAX_SIZE:
+            return _REFUSED
+        nowhere = Storage("none", 0, None)
+        return TensorRef("", (), dtype, shape, contiguous_strides(shape), 0, nowhere, unreadable=reason)
+
+
+Args = tuple[object, ...]
+
+
+def _is_shape(node: object) -> TypeGuard[tuple[int, ...]]:
+    return type(node) is tuple and all(type(size) is int and 0 <= size <= _MAX_SIZE for size in node)
+
+
+def _rebuild_tensor(builder: TreeBuilder, args: Args) -> object:
+    if len(args) != 4:
+        return _REFUSED
+    return builder.tensor(args[0], None, args[1], args[2], args[3])
+
+
+def _rebuild_tensor_v2(builder: TreeBuilder, args: Args) -> object:
+    if not 6 <= len(args) <= 7:
+        return _REFUSED
+    return builder.tensor(args[0], None, args[1], args[2], args[3], args[6] if len(args) == 7 else None)
+
+
+def _rebuild_tensor_v3(builder: TreeBuilder, args: Args) -> object:
+    if not 7 <= len(args) <= 8:
+        return _REFUSED
+    dtype = _dtype(args[6])
+    if dtype is None:
+        return _REFUSED
+    return builder.tensor(args[0], dtype, args[1], args[2], args[3], args[7] if len(args) == 8 else None)
+
+
+def _dtype(node: object) -> DType | None:
+    return DTYPES.get(node.removeprefix("torch.")) if type(node) is Name else None
+
+
+def _rebuild_parameter(builder: TreeBuilder, args: Args) -> object:
+    return args[0] if len(args) in (3, 4) and type(args[0]) is TensorRef else _REFUSED
+
+
+def _rebuild_from_type(builder: TreeBuilder, args: Args) -> object:
+    if len(args) != 4 or type(args[0]) is not Global or type(args[2]) is not tuple:
+        return _REFUSED
+    inner = args[0]
+    # One level: the function inside must be one that makes a tensor by itself.
+    if inner.handler is None or inner.handler is _rebuild_from_type:
+        return _REFUSED
+    inner.n_called += 1
+    made = inner.handler(builder, args[2])
+    return made if type(made) is TensorRef else _REFUSED
+
+
+def _rebuild_qtensor(builder: TreeBuilder, args: Args) -> object:
+    if len(args) != 7 or type(args[0]) is not StorageNode or args[0].dtype is None:
+        return _REFUSED
+    return builder.tensor(
+        args[0], None, args[1], args[2], args[3], unreadable="it is quantised, and that is not read yet"
+    )
+
+
+def _rebuild_sparse(builder: TreeBuilder, args: Args) -> object:
+    if len(args) != 2 or type(args[1]) is not tuple:
+        return _REFUSED
+    parts = args[1]
+    layout = brief(args[0]).removeprefix("torch.")
+    at = {3: 1, 4: 2 if type(parts[2]) is TensorRef else 1}.get(len(parts)) if len(parts) in (3, 4) else None
+    if at is None or type(parts[at]) is not TensorRef:
+        return _REFUSED
+    values = parts[at]
+    assert isinstance(values, TensorRef)
+    return builder.listed(values.dtype, parts[at + 1], f"it is sparse ({layout}), and that is not read yet")
+
+
+def _rebuild_meta(builder: TreeBuilder, args: Args) -> object:
+    dtype = _dtype(args[0]) if len(args) == 4 else None
+    if dtype is None:
+        return _REFUSED
+    return builder.listed(dtype, args[1], "it is a meta tensor: the file holds its shape but no values")
+
+
+def _rebuild_wrapper(builder: TreeBuilder, args: Args) -> object:
+    dtype = _dtype(args[1]) if len(args) == 8 else None
+    if dtype is None:
+        return _REFUSED
+    return builder.listed(dtype, args[2], f"it is a wrapper ({brief(args[0], 60)}) whose values its class would make")
+
+
+def _ordered_dict(builder: TreeBuilder, args: Args) -> object:
+    if not args:
+        return Dict(class_name="OrderedDict")
+    # Python 2 wrote the pairs as a list of lists.
+    if len(args) != 1 or type(args[0]) is not list:
+        return _REFUSED
+    if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in args[0]):
+        return _REFUSED
+    return Dict(args[0], class_name="OrderedDict")
+
+
+def _default_dict(builder: TreeBuilder, args: Args) -> object:
+    return Dict(class_name="defaultdict") if len(args) <= 1 else _REFUSED
+
+
+def _set(builder: TreeBuilder, args: Args) -> object:
+    if not args:
+        return Set([])
+    return Set(list(args[0])) if len(args) == 1 and type(args[0]) in (list, tuple) else _REFUSED  # type: ignore[call-overload]
+
+
+def _frozenset(builder: TreeBuilder, args: Args) -> object:
+    made = _set(builder, args)
+    return Set(made.items, "frozenset") if type(made) is Set else made
+
+
+def _encode(builder: TreeBuilder, args: Args) -> object:
+    if len(args) != 2 or type(args[0]) is not str or args[1] not in ("latin1", "latin-1"):
+        return _REFUSED
+    try:
+        return args[0].encode("latin-1")
+    except UnicodeEncodeError:
+        return _REFUSED
+
+
+def _bytearray(builder: TreeBuilder, args: Args) -> object:
+    if not args:
+        return b""
+    if len(args) == 2 and type(args[0]) is str:
+        return _encode(builder, args)
+    return args[0] if len(args) == 1 and type(args[0]) is bytes else _REFUSED
+
+
+def _complex(builder: TreeBuilder, args: Args) -> object:
+    real, imag = args if len(args) == 2 else (None, None)
+    return complex(real, imag) if type(real) is float and type(imag) is float else _REFUSED
+
+
+def _size(builder: TreeBuilder, args: Args) -> object:
+    return tuple(args[0]) if len(args) == 1 and type(args[0]) in (tuple, list) else _REFUSED  # type: ignore[arg-type]
+
+
+def _device(builder: TreeBuilder, args: Args) -> object:
+    if not 1 <= len(args) <= 2 or type(args[0]) is not str or not all(type(part) is int for part in args[1:]):
+        return _REFUSED
+    return Name(":".join(brief(Name(part) if type(part) is str else part) for part in args))
+
+
+def _layout(builder: TreeBuilder, args: Args) -> object:
+    return Name(args[0]) if len(args) == 1 and type(args[0]) is str else _REFUSED
+
+
+_HANDLERS: Final[dict[str, Callable[[TreeBuilder, Args], object]]] = {
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
+    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
+    "torch._tensor._rebuild_from_type": _rebuild_from_type,
+    "torch.tensor._rebuild_from_type_v2": _rebuild_from_type,
+    "torch.tensor._rebuild_from_type": _rebuild_from_type,
+    "torch._utils._rebuild_qtensor": _rebuild_qtensor,
+    "torch._utils._rebuild_sparse_tensor": _rebuild_sparse,
+    "torch._utils._rebuild_meta_tensor_no_storage": _rebuild_meta,
+    "torch._utils._rebuild_wrapper_subclass": _rebuild_wrapper,
+    "torch.serialization._get_layout": _layout,
+    "torch.Size": _size,
+    "torch.device": _device,
+    "collections.OrderedDict": _ordered_dict,
+    "collections.defaultdict": _default_dict,
+    "builtins.set": _set,
+    "__builtin__.set": _set,
+    "builtins.frozenset": _frozenset,
+    "__builtin__.frozenset": _frozenset,
+    "builtins.bytearray": _bytearray,
+    "__builtin__.bytearray": _bytearray,
+    "builtins.complex": _complex,
+    "__builtin__.complex": _complex,
+    "_codecs.encode": _encode,
+}
+
+_QUIET: Final = frozenset(
+    f"numpy.{core}multiarray.{name}" for core in ("core.", "_core.") for name in ("_reconstruct", "scalar")
+) | {"numpy.dtype", "numpy.ndarray"}
+
+
+def storage_class(node: object) -> str | None:
+    """The dtype a storage class stands for ("" for plain bytes), None when the node is no such class."""
+    return storage_dtype(node.class_path) if type(node) is Global else None

@@ -1,0 +1,214 @@
+"""safetensors, read as strictly as the reference reader does, and stricter where that one drops a name in silence."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Final, NoReturn
+
+from workbench.core.source import MAX_READ, ByteSource
+from workbench.core.tensor import DTYPES, MAX_RANK, Storage, TensorRef, contiguous_strides
+from workbench.core.tree import MAX_ROWS, Dict
+from workbench.errors import OpenError, printable
+from workbench.formats.contents import Contents, fingerprint
+from workbench.formats.limits import MAX_HEADER, MAX_HEADER_INTEGER_DIGITS
+
+__all__ = ["name", "read", "sniff"]
+
+name: Final = "safetensors"
+
+# Header name: our dtype, and how many values of the header make one of ours.
+_DTYPES: Final = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "I16": "int16",
+    "U16": "uint16",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I32": "int32",
+    "U32": "uint32",
+    "F32": "float32",
+    "C64": "complex64",
+    "F64": "float64",
+    "I64": "int64",
+    "U64": "uint64",
+    "F6_E2M3": "float6_e2m3fn",
+    "F6_E3M2": "float6_e3m2fn",
+    "F4": "float4_e2m1fn_x2",
+}
+_SIZE_LIMIT: Final = 1 << 64
+
+
+def sniff(source: ByteSource) -> bool:
+    """Whether a header length and a JSON object begin the file; the length may still be wrong."""
+    if source.size < 9:
+        return False
+    head = source.read_exact(0, min(source.size, 64))
+    n = int.from_bytes(head[:8], "little")
+    begin = head[8:].lstrip(b" \t\r\n")
+    return n <= MAX_HEADER and begin[:1] == b"{" and begin[1:].lstrip(b" \t\r\n")[:1] in (b'"', b"}", b"")
+
+
+class _Broken(ValueError):
+    """What is wrong with the header's JSON."""
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Broken(f"the name {printable(key, 120)!r} stands in it twice")
+            seen.add(key)
+    return made
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_HEADER_INTEGER_DIGITS:
+        raise _Broken(f"a number in it has {len(text):,} digits")
+    return int(text)
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise _Broken(f"{printable(text, 20)} is no JSON")
+
+
+def _refuse(source: ByteSource, cause: str, *, code: str = "broken-header", place: str = "header") -> OpenError:
+    return OpenError(
+        "This safetensors file is cut off." if code == "cut-off" else "This safetensors file is broken.",
+        path=source.path or source.name,
+        place=place,
+        cause=cause,
+        next_step="Fetch it again, or ask its author for a file that the safetensors package loads.",
+        code=code,
+    )
+
+
+def read(source: ByteSource) -> Contents:
+    """Tensors in header order. OpenError unless header and file size agree to the byte."""
+    n = int.from_bytes(source.read_exact(0, 8), "little")
+    if n > source.size - 8:
+        cause = f"Its header should take {n:,} bytes, but {source.size - 8:,} follow the length."
+        raise _refuse(source, cause, code="cut-off", place="byte 0")
+    raw = b"".join(source.read_exact(8 + at, min(MAX_READ, n - at)) for at in range(0, n, MAX_READ))
+    header = _parse(source, raw)
+    metadata = _metadata(source, header.pop("__metadata__", None))
+    if len(header) > MAX_ROWS:
+        raise _refuse(source, f"It lists {len(header):,} tensors; the limit is {MAX_ROWS:,}.", code="too-many-tensors")
+    begin = 8 + n
+    tensors = []
+    ranges: list[tuple[int, int, str]] = []
+    for key, entry in header.items():
+        tensor, first, end = _tensor(source, key, entry, begin)
+        tensors.append(tensor)
+        ranges.append((first, end, key))
+    _check_tiles(source, ranges, source.size - begin)
+    tree = Dict((tensor.key, tensor) for tensor in tensors)
+    head = n.to_bytes(8, "little") + raw
+    return Contents(name, tree, tuple(tensors), (), metadata, fingerprint(head))
+
+
+def _parse(source: ByteSource, raw: bytes) -> dict[str, object]:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _refuse(source, "Its header is not UTF-8.", place=f"byte {8 + error.start:,}") from None
+    try:
+        header = json.loads(text, object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_no_constant)
+    except _Broken as error:
+        raise _refuse(source, f"In its header, {error}.") from None
+    except json.JSONDecodeError as error:
+        place = f"byte {8 + len(text[: error.pos].encode()):,}"
+        raise _refuse(source, f"Its header is no JSON: {error.msg}.", place=place) from None
+    except RecursionError:
+        raise _refuse(source, "Its header nests too deeply.") from None
+    if not isinstance(header, dict):
+        raise _refuse(source, "Its header is no JSON object.")
+    return header
+
+
+def _metadata(source: ByteSource, node: object) -> dict[str, str]:
+    if node is None:
+        return {}
+    if not isinstance(node, dict):
+        raise _refuse(source, "`__metadata__` is no JSON object.")
+    for key, value in node.items():
+        if not isinstance(value, str):
+            raise _refuse(source, f"`__metadata__` {printable(key, 80)!r} is no text.")
+    return node
+
+
+def _counts(values: object, n: int | None = None) -> tuple[int, ...] | None:
+    if not isinstance(values, list) or (n is not None and len(values) != n):
+        return None
+    if not all(type(value) is int and 0 <= value < _SIZE_LIMIT for value in values):
+        return None
+    return tuple(values)
+
+
+def _tensor(source: ByteSource, key: str, entry: object, data: int) -> tuple[TensorRef, int, int]:
+    place = f"tensor {printable(key, 200)!r}"
+    if not isinstance(entry, dict):
+        raise _refuse(source, "Its entry is no JSON object.", place=place)
+    written = entry.get("dtype")
+    dtype_name = _DTYPES.get(written) if isinstance(written, str) else None
+    if dtype_name is None:
+        shown = printable(repr(written)[:200], 60)
+        raise _refuse(source, f"Its dtype {shown} is not known.", code="unknown-dtype", place=place)
+    shape = _counts(entry.get("shape"))
+    if shape is None:
+        raise _refuse(source, "Its shape is no list of sizes.", place=place)
+    offsets = _counts(entry.get("data_offsets"), 2)
+    if offsets is None:
+        raise _refuse(source, "Its data_offsets are not two counts of bytes.", place=place)
+    first, end = offsets
+    dtype = DTYPES[dtype_name]
+    bits = 4 if written == "F4" else dtype.bits
+    n_elements = math.prod(shape)
+    if n_elements * bits != (end - first) * 8:
+        expected = (n_elements * bits + 7) // 8
+        cause = f"Its {n_elements:,} values of {written} take {expected:,} bytes, but it spans {first:,} to {end:,}."
+        raise _refuse(source, cause if n_elements < _SIZE_LIMIT else "Its shape overflows.", place=place)
+    if data + end > source.size:
+        cause = f"It needs bytes {data + first:,} to {data + end:,}, but the file ends at {source.size:,}."
+        raise _refuse(source, cause, code="cut-off", place=place)
+    unreadable = ""
+    if written == "F4":
+        # Two values a byte: torch counts bytes in the last dimension.
+        if shape and shape[-1] % 2 == 0:
+            shape = (*shape[:-1], shape[-1] // 2)
+        else:
+            shape = (end - first,)
+    if dtype.numpy is None:
+        unreadable = f"numpy has no {dtype.name}"
+    elif len(shape) > MAX_RANK:
+        unreadable = f"it has {len(shape):,} dimensions, numpy takes {MAX_RANK}"
+    elif shape and max(shape) >= 1 << 63:
+        unreadable = "its shape has more elements than memory can address"
+    storage = Storage(f"data/{first}-{end}", end - first, source, data + first)
+    return (
+        TensorRef(key, (key,), dtype, shape, contiguous_strides(shape), 0, storage, unreadable=unreadable),
+        first,
+        end,
+    )
+
+
+def _check_tiles(source: ByteSource, ranges: list[tuple[int, int, str]], n_data: int) -> None:
+    """The tensors, sorted by place, must fill the data exactly: hidden bytes are where two readers part."""
+    at, before = 0, ""
+    for first, end, key in sorted(ranges):
+        if first != at:
+            what = f"{first - at:,} bytes before it belong to no tensor" if first > at else f"it overlaps {before}"
+            raise _refuse(source, f"Its data begins at {first:,}, but {what}.", place=f"tensor {printable(key, 200)!r}")
+        at, before = end, printable(repr(key), 200)
+    if at != n_data:
+        raise _refuse(
+            source, f"{n_data - at:,} bytes follow the last tensor.", place=f"byte {source.size - n_data + at:,}"
+        )
