@@ -1,0 +1,211 @@
+"""Tensors as .npz and .safetensors, one tensor in memory at a time, the same bytes each time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.core.tensor import DType, TensorRef
+from workbench.errors import ExportError, printable
+
+_SAFETENSORS: Final = (
+    ("uint64", "U64"),
+    ("int64", "I64"),
+    ("float64", "F64"),
+    ("complex64", "C64"),
+    ("float32", "F32"),
+    ("uint32", "U32"),
+    ("int32", "I32"),
+    ("bfloat16", "BF16"),
+    ("float16", "F16"),
+    ("uint16", "U16"),
+    ("int16", "I16"),
+    ("float8_e5m2fnuz", "F8_E5M2FNUZ"),
+    ("float8_e4m3fnuz", "F8_E4M3FNUZ"),
+    ("float8_e8m0fnu", "F8_E8M0"),
+    ("float8_e4m3fn", "F8_E4M3"),
+    ("float8_e5m2", "F8_E5M2"),
+    ("int8", "I8"),
+    ("uint8", "U8"),
+    ("bool", "BOOL"),
+)
+"""Our names and the format's, in the order in which the reference writer (safetensors 0.8.0) sorts them."""
+
+_CODES: Final = dict(_SAFETENSORS)
+_RANKS: Final = {name: rank for rank, (name, _) in enumerate(_SAFETENSORS)}
+_MAX_HEADER: Final = 100_000_000
+_METADATA: Final = {"format": "pt"}
+"""What transformers wants to see before it loads a file."""
+
+_CHUNK: Final = 16 * 1024 * 1024
+_MAX_ZIP_NAME: Final = 65_535
+_NPY: Final = ".npy"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One tensor and the name it gets."""
+
+    name: str
+    tensor: TensorRef
+
+
+def npz_dtype(dtype: DType) -> str | None:
+    """The unsigned integers that hold `dtype` in an .npz ("uint16" for bfloat16); None where numpy has it."""
+    if dtype.numpy is None or dtype.numpy.isbuiltin == 1:
+        return None
+    return f"uint{dtype.itemsize * 8}"
+
+
+def check(items: Sequence[Item]) -> None:
+    """Raise `ExportError`, naming each tensor, where a value or a name has no place in one of the formats."""
+    refused: list[tuple[Item, str]] = []
+    for item in items:
+        reason = _safetensors_refusal(item) or _npz_refusal(item)
+        if reason:
+            refused.append((item, reason))
+    if not refused:
+        return
+    shown = "; ".join(
+        f"'{printable(item.name, 200)}' ({item.tensor.dtype.name}): {reason}" for item, reason in refused[:5]
+    )
+    more = f"; and {len(refused) - 5:,} more" if len(refused) > 5 else ""
+    one = len(refused) == 1
+    raise ExportError(
+        f"{'One tensor' if one else f'{len(refused):,} tensors'} cannot be held by the files of an export.",
+        cause=f"{shown}{more}. Nothing was changed.",
+        next_step=(
+            f"Save the checkpoint again without {'it' if one else 'them'} or with another dtype or name, "
+            "or read the values with wb.open(…)[key]."
+        ),
+        code="format-cannot-hold",
+    )
+
+
+def write_npz(items: Iterable[Item], file: IO[bytes]) -> None:
+    """A zip of .npy entries, stored; names are kept as they are, and dates are fixed."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for item in items:
+            stored = npz_dtype(item.tensor.dtype)
+            numpy_dtype = item.tensor.dtype.numpy if stored is None else np.dtype(stored)
+            assert numpy_dtype is not None
+            header = npy_header(numpy_dtype, item.tensor.shape)
+            entry = zipfile.ZipInfo(date_time=(1980, 1, 1, 0, 0, 0))
+            entry.filename = entry.orig_filename = item.name + _NPY
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            entry.file_size = len(header) + item.tensor.nbytes
+            with archive.open(entry, "w") as out:
+                out.write(header)
+                out.write(_flat_bytes(item.tensor))
+
+
+def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
+    """The header of a C-ordered .npy of format 1.0, as numpy.lib.format describes it."""
+    described = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    padding = -(len(described) + 11) % 64
+    text = described.encode("ascii") + b" " * padding + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+def write_safetensors(items: Iterable[Item], file: IO[bytes]) -> None:
+    """The layout of the reference writer: wide dtypes first, then by name, without gaps."""
+    ordered = _in_order(items)
+    header = _safetensors_header(ordered)
+    file.write(struct.pack("<Q", len(header)))
+    file.write(header)
+    for item in ordered:
+        file.write(_flat_bytes(item.tensor))
+
+
+def write(path: Path, items: Sequence[Item]) -> None:
+    """`items` in the format that the name of `path` asks for."""
+    with path.open("xb") as file:
+        (write_npz if path.suffix == ".npz" else write_safetensors)(items, file)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _in_order(items: Iterable[Item]) -> list[Item]:
+    return sorted(items, key=lambda item: (_RANKS[item.tensor.dtype.name], item.name))
+
+
+def _safetensors_header(ordered: Sequence[Item]) -> bytes:
+    table: dict[str, object] = {"__metadata__": _METADATA}
+    begin = 0
+    for item in ordered:
+        end = begin + item.tensor.nbytes
+        table[item.name] = {
+            "dtype": _CODES[item.tensor.dtype.name],
+            "shape": list(item.tensor.shape),
+            "data_offsets": [begin, end],
+        }
+        begin = end
+    header = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    header += b" " * (-len(header) % 8)
+    if len(header) > _MAX_HEADER:
+        raise ExportError(
+            "The names make the header of model.safetensors too long.",
+            cause=f"It takes {len(header):,} bytes, readers stop at {_MAX_HEADER:,}. Nothing was changed.",
+            next_step="Shorten the names with a rule.",
+            code="header-too-large",
+        )
+    return header
+
+
+def _flat_bytes(tensor: TensorRef) -> memoryview:
+    """The tensor's bytes, C order, little endian, without a copy."""
+    array: npt.NDArray[np.generic] = np.ascontiguousarray(tensor.read())
+    if array.nbytes != tensor.nbytes:
+        raise ExportError(
+            f"'{printable(tensor.key, 200)}' gave {array.nbytes:,} bytes, {tensor.nbytes:,} were expected.",
+            cause="Nothing was changed.",
+            next_step="Open the checkpoint again.",
+            code="size-differs",
+        )
+    flat = array.reshape(-1)
+    if not np.little_endian:  # pragma: no cover
+        flat = flat.byteswap()
+    return flat.view(np.uint8).data
+
+
+def _safetensors_refusal(item: Item) -> str:
+    if item.tensor.dtype.name not in _CODES:
+        return "safetensors has no such dtype"
+    if item.name == "__metadata__":
+        return "safetensors keeps this name for itself"
+    return _no_text(item.name)
+
+
+def _npz_refusal(item: Item) -> str:
+    if item.tensor.dtype.numpy is None:
+        return "numpy has no such dtype"
+    if "\0" in item.name:
+        return "npz ends a name at its first NUL character"
+    if not _no_text(item.name) and len((item.name + _NPY).encode("utf-8")) > _MAX_ZIP_NAME:
+        return f"npz allows names of {_MAX_ZIP_NAME:,} bytes"
+    return _no_text(item.name)
+
+
+def _no_text(name: str) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "its name is not valid Unicode text, which safetensors and npz need"
+    return ""
