@@ -1,0 +1,245 @@
+"""The command `workbench`: what may be typed. A command's own room is imported when it is called."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from workbench import __version__
+
+_EXITS = "Exit codes: 0 done, 1 the answer is no (a collision, an error in the file), 2 it could not be asked."
+
+_SIGINT, _SIGPIPE = 130, 141
+"""What shells report of a program that was interrupted, or whose reader went away."""
+
+_RULE = "--rule"
+
+_JUPYTER_FLAGS = frozenset(
+    (
+        "--no-browser",
+        "--allow-root",
+        "--debug",
+        "--dev-mode",
+        "--core-mode",
+        "--expose-app-in-browser",
+        "--show-config",
+    )
+)
+"""Options of JupyterLab that take no value, so that what follows them may be our FILE."""
+
+
+class Commands(TyperGroup):
+    """The one place where a fault of a file, a pattern or a folder becomes a text on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from workbench.errors import CollisionError, WorkbenchError
+
+        try:
+            try:
+                result = super().invoke(ctx)
+            except typer.Exit:
+                sys.stdout.flush()
+                raise
+            sys.stdout.flush()
+            return result
+        except WorkbenchError as error:
+            from workbench.cli.output import print_error
+
+            print_error(error)
+            raise typer.Exit(1 if isinstance(error, CollisionError) else 2) from None
+        except (BrokenPipeError, KeyboardInterrupt) as stop:
+            from workbench.cli.output import drop_stdout
+
+            drop_stdout()
+            raise typer.Exit(_SIGINT if isinstance(stop, KeyboardInterrupt) else _SIGPIPE) from None
+
+
+app = typer.Typer(
+    name="workbench",
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class RuleCommand(TyperCommand):
+    """A command with `--rule PATTERN REPLACEMENT`; both may begin with a dash.
+
+    typer has no repeated option of two values, so each pair is packed into one value before it parses.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        packed: list[str] = []
+        rest = list(args)
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                packed += [word, *rest]
+                break
+            if word != _RULE and not word.startswith(f"{_RULE}="):
+                packed.append(word)
+                continue
+            values = [word.removeprefix(f"{_RULE}=")] if word != _RULE else []
+            while rest and len(values) < 2:
+                values.append(rest.pop(0))
+            if len(values) < 2:
+                raise typer.BadParameter("needs two values, PATTERN and REPLACEMENT.", ctx, param_hint=f"'{_RULE}'")
+            packed.append(f"{_RULE}={json.dumps(values)}")
+        return super().parse_args(ctx, packed)
+
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A PyTorch (.pt, .pth, …) or safetensors file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+TopLevelKey = Annotated[
+    str | None,
+    typer.Option("--top-level-key", metavar="KEY", help="Only the tensors of this dict inside the file."),
+]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        _RULE,
+        metavar="PATTERN REPLACEMENT",
+        help="Replace each match of a regex (Rust syntax) in the keys; $1 is its first group. May be repeated: "
+        "rules apply in order.",
+    ),
+]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option("--mapping", metavar="FILE", help="Begin with the decisions of a mapping.json; --rule adds to them."),
+]
+Reindex = Annotated[
+    bool | None,
+    typer.Option(
+        "--reindex/--no-reindex",
+        help="Close gaps in list indices (0, 2, 4 become 0, 1, 2), or keep them. Unsaid: what Burn does by itself, "
+        "yes for PyTorch files and no for safetensors.",
+        show_default=False,
+    ),
+]
+Burn = Annotated[
+    str | None,
+    typer.Option(
+        "--burn",
+        metavar="VERSION",
+        help="The Burn version the names are for, or none for no framework. Unsaid: 0.22.",
+        show_default=False,
+    ),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=f"Example: workbench inspect net.pt\n\n{_EXITS}")
+def _workbench(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    """See what is in a checkpoint, remap its keys, and export it, without torch.
+
+    No code from a file is run, and tensors are read only when they are exported.
+    """
+
+
+@app.command(
+    epilog="Examples:\n\n  workbench inspect net.pt\n\n  workbench inspect train.pt --top-level-key model --json"
+)
+def inspect(file: File, as_json: Json = False, top_level_key: TopLevelKey = None) -> None:
+    """List the tensors of a file: key, shape, dtype, size. Exits with 1 where the file holds an error."""
+    from workbench.cli import inspect as command
+
+    raise typer.Exit(command.run(file, top_level_key=top_level_key, as_json=as_json))
+
+
+@app.command(
+    cls=RuleCommand,
+    epilog="Examples:\n\n  workbench remap net.pt --rule '^conv\\.(.*)' '$1'\n\n"
+    "  workbench remap net.pt --mapping out/mapping.json --no-reindex --json",
+)
+def remap(
+    file: File,
+    rule: Rules = None,
+    mapping: MappingFile = None,
+    top_level_key: TopLevelKey = None,
+    reindex: Reindex = None,
+    burn: Burn = None,
+    as_json: Json = False,
+) -> None:
+    """Show which key becomes which; nothing is written. Exits with 1 where two tensors would get one name."""
+    from workbench.cli import remap as command
+
+    said = command.Decisions(_pairs(rule), mapping, top_level_key, reindex, burn)
+    raise typer.Exit(command.run(file, said, as_json=as_json))
+
+
+@app.command(
+    cls=RuleCommand,
+    short_help="Write mapping.json, model.npz and model.safetensors.",
+    epilog="Examples:\n\n  workbench export net.pt -o net.export --rule '^conv\\.(.*)' '$1'\n\n"
+    "  workbench export net.pt -o net.export --mapping mapping.json --overwrite",
+)
+def export(
+    file: File,
+    folder: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write into; made if missing.")
+    ],
+    rule: Rules = None,
+    mapping: MappingFile = None,
+    top_level_key: TopLevelKey = None,
+    reindex: Reindex = None,
+    burn: Burn = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export there; other files stay.")
+    ] = False,
+) -> None:
+    """Write mapping.json, model.npz and model.safetensors: all three or none. Exits with 1 on a collision."""
+    from workbench.cli import export as command
+    from workbench.cli.remap import Decisions
+
+    said = Decisions(_pairs(rule), mapping, top_level_key, reindex, burn)
+    raise typer.Exit(command.run(file, folder, said, overwrite=overwrite))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[FILE] [JUPYTER OPTIONS]",
+    epilog="Examples:\n\n  workbench lab net.pt\n\n  workbench lab net.pt --no-browser --port 8899",
+)
+def lab(ctx: typer.Context) -> None:
+    """Open JupyterLab with the workbench on FILE. Other options go to JupyterLab as they are."""
+    from workbench.cli import lab as command
+
+    file, rest = split_lab_arguments(ctx.args)
+    raise typer.Exit(command.run(file, rest))
+
+
+def split_lab_arguments(args: list[str]) -> tuple[Path | None, list[str]]:
+    """FILE, the first word that is neither an option nor an option's value, and all other words in order."""
+    for n, word in enumerate(args):
+        before = args[n - 1] if n else ""
+        is_value = before.startswith("-") and "=" not in before and before not in _JUPYTER_FLAGS
+        if not word.startswith("-") and not is_value:
+            return Path(word), args[:n] + args[n + 1 :]
+    return None, list(args)
+
+
+def _pairs(packed: list[str] | None) -> list[tuple[str, str]]:
+    return [(pattern, replacement) for pattern, replacement in map(json.loads, packed or ())]
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    app(prog_name="workbench")
