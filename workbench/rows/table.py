@@ -1,0 +1,459 @@
+"""Table: the lines a view shows of a plan, and what stands in each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from itertools import accumulate
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.core.tensor import TensorRef
+from workbench.core.text import bytes_text, count_text, shape_text
+from workbench.errors import printable
+from workbench.mapping import Plan, Status
+from workbench.mapping.marks import Part, changes
+from workbench.mapping.plan import STATUSES
+from workbench.rows.outline import Item, Outline, natural
+from workbench.rows.view import View
+
+MAX_ROWS = 200
+"""The most lines one call of `Table.rows` gives."""
+
+_TWO_SCREENS = 60
+_MAX_TEXT = 2_000
+_REST = -1
+_REST_ID = "rest"
+
+
+class RowDict(TypedDict):
+    """One line as the page gets it; the fields are described in widgets/wire.py."""
+
+    i: int
+    id: str
+    kind: str
+    depth: int
+    open: bool
+    key: str
+    remapped: str
+    label: list[Part]
+    target: list[Part]
+    shape: str
+    dtype: str
+    size: str
+    status: str
+    status_text: str
+    hit: bool
+    reason: str
+    aria: str
+
+
+class Table:
+    """The lines of `plan` under `view`. `earlier` lends what the change left alone."""
+
+    def __init__(self, plan: Plan, view: View, earlier: Table | None = None) -> None:
+        self.plan = plan
+        same_keys = earlier is not None and earlier.plan.originals is plan.originals
+        if earlier is None or not same_keys:
+            self.outline = Outline(plan.originals)
+            view = replace(view, open=None, closed=frozenset())
+        else:
+            self.outline = earlier.outline
+        if view.open is None:
+            view = replace(view, open=self.outline.opened_at_first(_TWO_SCREENS))
+        self.view = view
+        self.found: npt.NDArray[np.bool_] | None = self._filter() if view.is_filtered else None
+        self.lines: list[int]
+        if earlier is not None and same_keys and self._stands_still(earlier):
+            self.lines = earlier.lines
+        else:
+            self.lines = self._lines()
+
+    def _stands_still(self, earlier: Table) -> bool:
+        """Whether the lines are those of `earlier`: unfiltered, an edit of the rules moves only one arrangement."""
+        view = self.view
+        return view == earlier.view and not view.is_filtered and view.arrangement != "flat-remapped"
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def n_found(self) -> int | None:
+        """How many tensors the text to find is in; None where nothing is sought."""
+        return int(self.found.sum()) if self.view.terms and self.found is not None else None
+
+    # ---- which lines ------------------------------------------------------------------------------
+
+    def fold(self, line_id: str, *, open: bool, siblings: bool = False) -> View:
+        """The view with a group open or shut; with `siblings` all groups beside that line, which may be a tensor."""
+        outline, lines = self.outline, {_REST} if line_id == _REST_ID else set()
+        row, line = _number(line_id, "t:"), _number(line_id, "g:")
+        if row is not None:
+            line = self.outline.line_of.get(row)
+        if line is not None and line < len(outline):
+            if siblings:
+                depth, first = outline[line].depth, line
+                while first > 0 and outline[first - 1].depth >= depth:
+                    first -= 1
+                while first < len(outline) and outline[first].depth >= depth:
+                    lines.add(first)
+                    first = outline[first].after
+            lines = {line for line in {*lines, line} if outline[line].is_group}
+        view = self.view
+        if view.is_filtered:
+            return replace(view, closed=view.closed - lines if open else view.closed | lines)
+        before = view.open or frozenset()
+        return replace(view, open=before | lines if open else before - lines)
+
+    def is_open(self, line: int) -> bool:
+        """Whether the group at `line` of the outline is open."""
+        return line not in self.view.closed if self.view.is_filtered else line in (self.view.open or ())
+
+    def line_of(self, line_id: str) -> int:
+        """The line that shows the row or group with this id; -1 where it is not shown."""
+        wanted: int | None = None
+        row, group = _number(line_id, "t:"), _number(line_id, "g:")
+        if row is not None:
+            wanted = self.outline.line_of.get(row) if self.view.arrangement == "nested" else row
+        elif self.view.arrangement == "nested":
+            wanted = _REST if line_id == _REST_ID else group
+        try:
+            return -1 if wanted is None else self.lines.index(wanted)
+        except ValueError:
+            return -1
+
+    def next_hit(self, start: int, direction: int) -> tuple[int, int]:
+        """The line of the next found tensor from line `start` on, wrapping, and its number from 1; (-1, 0) if none."""
+        hits = [n for n, line in enumerate(self.lines) if self._row(line) is not None and self._is_hit(line)]
+        if not hits:
+            return -1, 0
+        if direction >= 0:
+            place = next((p for p, n in enumerate(hits) if n > start), 0)
+        else:
+            place = next((p for p in reversed(range(len(hits))) if hits[p] < start), len(hits) - 1)
+        return hits[place], place + 1
+
+    def _lines(self) -> list[int]:
+        """Numbers of outline items (nested) or of plan rows (flat); below `_REST` those outside."""
+        found = self.found
+        if self.view.arrangement != "nested":
+            order = self.order
+            lines = order if found is None else [row for row in order if found[row]]
+            return list(lines)
+        outline = self.outline.lines
+        shut, opened = self.view.closed, self.view.open or frozenset()
+        lines = []
+        before: list[int] = []
+        if found is not None:
+            before = [0, *np.cumsum(found[self._order_array]).tolist()]
+        line, n = 0, len(outline)
+        while line < n:
+            _, _, _, row, start, end, after = outline[line]
+            if found is not None and before[end] == before[start]:
+                line = after
+                continue
+            lines.append(line)
+            if row < 0 and (line in shut if found is not None else line not in opened):
+                line = after
+            else:
+                line += 1
+        return lines + self._rest_lines()
+
+    def _rest_lines(self) -> list[int]:
+        if not self.plan.outside or self.view.chip != "all":
+            return []
+        terms = self.view.terms
+        shown = [
+            _REST - 1 - n
+            for n, tensor in enumerate(self.plan.outside)
+            if not terms or all(term in tensor.key.lower() for term in terms)
+        ]
+        if not shown:
+            return []
+        return [_REST, *shown] if self.is_open(_REST) else [_REST]
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The rows of a flat arrangement, in order."""
+        by = self.plan.originals if self.view.arrangement == "flat" else self.plan.remapped
+        sort_keys = [natural(key) for key in by]
+        return sorted(range(len(by)), key=sort_keys.__getitem__)
+
+    @cached_property
+    def _order_array(self) -> npt.NDArray[np.int64]:
+        return np.array(self.outline.order, np.int64)
+
+    def _filter(self) -> npt.NDArray[np.bool_]:
+        plan, view = self.plan, self.view
+        found = np.ones(len(plan), np.bool_)
+        if view.chip != "all":
+            found &= plan.codes == STATUSES.index(Status(view.chip))
+        if view.terms:
+            keys = [
+                f"{one}\n{other}".lower() if one is not other else one.lower()
+                for one, other in zip(plan.originals, plan.remapped, strict=True)
+            ]
+            for term in view.terms:
+                found &= np.array([term in key for key in keys], np.bool_)
+        return found
+
+    def _row(self, line: int) -> int | None:
+        """The plan's row that a line shows; None for groups and for what lies outside."""
+        if self.view.arrangement != "nested":
+            return line
+        if line <= _REST:
+            return None
+        row = self.outline[line].row
+        return row if row >= 0 else None
+
+    def _is_hit(self, line: int) -> bool:
+        row = self._row(line)
+        return bool(self.view.terms) and row is not None and self.found is not None and bool(self.found[row])
+
+    # ---- what stands in a line --------------------------------------------------------------------
+
+    def rows(self, start: int, stop: int) -> list[RowDict]:
+        """Lines `start` to `stop` (at most `MAX_ROWS`) as the page shows them."""
+        start = max(0, start)
+        stop = min(stop, len(self), start + MAX_ROWS)
+        nested = self.view.arrangement == "nested"
+        rows = []
+        for i in range(start, stop):
+            line = self.lines[i]
+            if not nested:
+                rows.append(self._tensor(i, line, 0, 0))
+            elif line == _REST:
+                rows.append(self._rest_head(i))
+            elif line < _REST:
+                rows.append(self._rest_tensor(i, self.plan.outside[_REST - 1 - line]))
+            else:
+                item = self.outline[line]
+                rows.append(
+                    self._group(i, line) if item.is_group else self._tensor(i, item.row, item.shown, item.depth)
+                )
+        return rows
+
+    def _tensor(self, i: int, row: int, shown: int, depth: int) -> RowDict:
+        plan, nested = self.plan, self.view.arrangement == "nested"
+        original, remapped, tensor = plan.originals[row], plan.remapped[row], plan.tensors[row]
+        status = plan.status(row)
+        left, right = changes(original, remapped)
+        label = _cut(left, shown)
+        parent = original[: max(0, shown if nested else 0)]
+        target = _dim(right, _common_segments(parent, remapped))
+        if self.view.arrangement == "flat-remapped" and i > 0 and plan.remapped[self.lines[i - 1]] == remapped:
+            target = [("the same", "note")]
+        if status is Status.SKIPPED:
+            target = [("not exported", "note")]
+        reason = plan.row(row).reason if status in (Status.SKIPPED, Status.COLLISION) else ""
+        return RowDict(
+            i=i,
+            id=f"t:{row}",
+            kind="tensor",
+            depth=depth,
+            open=False,
+            key=_text(original),
+            remapped=_text(remapped),
+            label=self._shown(label),
+            target=self._shown(target),
+            shape=shape_text(tensor.shape),
+            dtype=tensor.dtype.name,
+            size=bytes_text(tensor.nbytes),
+            status=str(status),
+            status_text=str(status),
+            hit=self.found is not None and bool(self.view.terms) and bool(self.found[row]),
+            reason=_text(reason),
+            aria=_aria(original, remapped, tensor, str(status)),
+        )
+
+    def _group(self, i: int, line: int) -> RowDict:
+        plan, item = self.plan, self.outline[line]
+        counts, sizes = self._totals
+        n = item.end - item.start
+        tally = [int(total[item.end] - total[item.start]) for total in counts]
+        worst = max(code for code, number in enumerate(tally) if number)
+        prefix = self._prefix(item, moved=tally[0] < n)
+        label = _cut(changes(item.key, prefix)[0] if prefix is not None else ((item.key, ""),), item.shown)
+        if prefix is None:
+            target: list[Part] = [("(several prefixes)", "note")]
+        elif not prefix:
+            target = [("(prefix removed)", "note")]
+        else:
+            target = [(text, mark or "dim") for text, mark in changes(item.key, prefix)[1]]
+        dtypes = {plan.tensors[row].dtype.name for row in self.outline.order[item.start : item.end]}
+        size = sizes[item.end] - sizes[item.start]
+        words = f"{tally[worst]:,} of {n:,}" if tally[worst] < n else f"{n:,}"
+        status = str(STATUSES[worst])
+        becomes = f", becomes {prefix}" if prefix and prefix != item.key else ""
+        return RowDict(
+            i=i,
+            id=f"g:{line}",
+            kind="group",
+            depth=item.depth,
+            open=self.is_open(line),
+            key=_text(item.key),
+            remapped=_text(prefix or ""),
+            label=self._shown(label),
+            target=self._shown(target),
+            shape=count_text(n, "tensor"),
+            dtype=dtypes.pop() if len(dtypes) == 1 else "",
+            size=bytes_text(size),
+            status=status,
+            status_text=words,
+            hit=False,
+            reason="",
+            aria=_text(f"{item.key}{becomes}, group of {count_text(n, 'tensor')}, {words} {status}"),
+        )
+
+    def _rest_head(self, i: int) -> RowDict:
+        outside = self.plan.outside
+        words = "Rest of the file, not exported"
+        return RowDict(
+            i=i,
+            id=_REST_ID,
+            kind="group",
+            depth=0,
+            open=self.is_open(_REST),
+            key=words,
+            remapped="",
+            label=[(words, "note")],
+            target=[],
+            shape=count_text(len(outside), "tensor"),
+            dtype="",
+            size=bytes_text(sum(tensor.nbytes for tensor in outside)),
+            status="outside",
+            status_text=f"{len(outside):,}",
+            hit=False,
+            reason="",
+            aria=f"{words}, group of {count_text(len(outside), 'tensor')}",
+        )
+
+    def _rest_tensor(self, i: int, tensor: TensorRef) -> RowDict:
+        return RowDict(
+            i=i,
+            id=f"o:{_text(tensor.key)}",
+            kind="tensor",
+            depth=1,
+            open=False,
+            key=_text(tensor.key),
+            remapped="",
+            label=self._shown([(tensor.key, "")]),
+            target=[],
+            shape=shape_text(tensor.shape),
+            dtype=tensor.dtype.name,
+            size=bytes_text(tensor.nbytes),
+            status="outside",
+            status_text="outside",
+            hit=False,
+            reason="",
+            aria=_aria(tensor.key, tensor.key, tensor, "not exported"),
+        )
+
+    @cached_property
+    def _totals(self) -> tuple[list[npt.NDArray[np.int64]], list[int]]:
+        """Running totals along the outline's order: rows of each status, and bytes."""
+        codes = self.plan.codes[self._order_array]
+        counts = [np.concatenate(([0], np.cumsum(codes == code))) for code in range(len(STATUSES))]
+        tensors = self.plan.tensors
+        return counts, [0, *accumulate(tensors[row].nbytes for row in self.outline.order)]
+
+    def _prefix(self, item: Item, *, moved: bool) -> str | None:
+        """What a group's key becomes when all of its tensors move together; None where they part."""
+        if not moved:
+            return item.key
+        cut, prefix = len(item.key), None
+        for row in self.outline.order[item.start : item.end]:
+            original, remapped = self.plan.originals[row], self.plan.remapped[row]
+            tail = original[cut:]  # with its dot
+            if prefix is None:
+                if remapped == tail[1:]:
+                    prefix = ""
+                elif remapped.endswith(tail):
+                    prefix = remapped[: len(remapped) - len(tail)]
+                else:
+                    return None
+            elif (remapped != prefix + tail) if prefix else (remapped != tail[1:]):
+                return None
+        return prefix
+
+    def _shown(self, parts: list[Part]) -> list[Part]:
+        """Parts ready for the page: bounded, unprintable characters escaped, found text marked."""
+        result: list[Part] = []
+        room = _MAX_TEXT
+        for text, mark in parts:
+            if room <= 0:
+                result.append(("…", "note"))
+                break
+            result.extend(_find_marked(_text(text[:room]), mark, self.view.terms))
+            room -= len(text)
+        return result
+
+
+def _find_marked(text: str, mark: str, terms: tuple[str, ...]) -> list[Part]:
+    """`text` in pieces, those that match a term marked "find"; struck and new parts keep their mark."""
+    part: Part = (text, mark)  # type: ignore[assignment]
+    lowered = text.lower()
+    if not terms or mark not in ("", "dim") or len(lowered) != len(text):
+        return [part]
+    covered = np.zeros(len(text), np.bool_)
+    for term in terms:
+        at = lowered.find(term)
+        while at >= 0:
+            covered[at : at + len(term)] = True
+            at = lowered.find(term, at + 1)
+    pieces: list[Part] = []
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or covered[end] != covered[start]:
+            pieces.append((text[start:end], "find" if covered[start] else part[1]))
+            start = end
+    return pieces or [part]
+
+
+def _number(line_id: str, prefix: str) -> int | None:
+    digits = line_id.removeprefix(prefix)
+    return int(digits) if line_id.startswith(prefix) and digits.isdecimal() and len(digits) < 10 else None
+
+
+def _cut(parts: tuple[Part, ...], shown: int) -> list[Part]:
+    """`parts` without their first `shown` characters."""
+    result: list[Part] = []
+    for text, mark in parts:
+        if shown < len(text):
+            result.append((text[shown:], mark))
+        shown = max(0, shown - len(text))
+    return result
+
+
+def _dim(parts: tuple[Part, ...], n: int) -> list[Part]:
+    """`parts` with the plain text among the first `n` characters marked "dim"."""
+    result: list[Part] = []
+    for text, mark in parts:
+        if mark == "" and n > 0:
+            result.append((text[:n], "dim"))
+            if text[n:]:
+                result.append((text[n:], ""))
+        else:
+            result.append((text, mark))
+        n -= len(text)
+    return result
+
+
+def _common_segments(prefix: str, key: str) -> int:
+    """How many characters of whole segments `prefix` ("a.b.") and `key` begin with alike."""
+    common = 0
+    while (dot := prefix.find(".", common)) >= 0 and key[common : dot + 1] == prefix[common : dot + 1]:
+        common = dot + 1
+    return common
+
+
+def _text(text: str) -> str:
+    return text if text.isprintable() else printable(text)
+
+
+def _aria(original: str, remapped: str, tensor: TensorRef, status: str) -> str:
+    becomes = f", becomes {remapped}" if remapped != original else ""
+    shape = " by ".join(str(size) for size in tensor.shape) if tensor.shape else "scalar"
+    return _text(f"{original}{becomes}, {shape}, {tensor.dtype.name}, {status}")
