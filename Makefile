@@ -40,7 +40,7 @@ test: $(VENV)/installed-test
 	echo "pytest tests/browser"; $(BIN)/python -m pytest tests/browser || failed=1; \
 	if .ci/need node; then \
 		files=$$(find tests/js -name '*.test.*js'); \
-		echo "node --test"; test -z "$$files" || node --test $$files || failed=1; \
+		echo "node --test"; test -z "$$files" || node --test --test-reporter=spec $$files || failed=1; \
 	elif test -n "$$CI"; then failed=1; fi; \
 	exit $$failed
 

@@ -159,11 +159,15 @@ def test_a_tensor_may_begin_at_any_byte() -> None:
 def test_the_error_names_file_tensor_and_bytes() -> None:
     with pytest.raises(OpenError) as caught:
         opened(with_header({"a": entry()}, b"123"))
-    assert str(caught.value).startswith("made.safetensors, tensor 'a': This safetensors file is cut off. It needs bytes")
+    assert str(caught.value).startswith(
+        "made.safetensors, tensor 'a': This safetensors file is cut off. It needs bytes"
+    )
     assert str(caught.value).endswith("[cut-off]")
 
 
-@given(st.lists(st.tuples(st.text(max_size=8), st.sampled_from(list(SPELLINGS.values())), st.integers(0, 3)), max_size=6))
+@given(
+    st.lists(st.tuples(st.text(max_size=8), st.sampled_from(list(SPELLINGS.values())), st.integers(0, 3)), max_size=6)
+)
 def test_reads_what_the_reference_reader_reads(rows: list[tuple[str, str, int]]) -> None:
     sizes = {spelling: dtype for dtype, spelling in SPELLINGS.items()}
     from workbench.core.tensor import dtype_named

@@ -146,7 +146,12 @@ def test_big_endian_storages_are_swapped_by_the_size_of_a_number() -> None:
         u=p.tensor("3", 2, (2,), (1,), kind="ByteStorage"),
     )
     bf16 = (np.array([1.5, -2], "<f4").view("<u4") >> 16).astype(">u2").tobytes()
-    storages = {"0": np.array([1, 2], ">f4").tobytes(), "1": np.array([1, -2], ">f4").tobytes(), "2": bf16, "3": b"\1\2"}
+    storages = {
+        "0": np.array([1, 2], ">f4").tobytes(),
+        "1": np.array([1, -2], ">f4").tobytes(),
+        "2": bf16,
+        "3": b"\1\2",
+    }
     contents = opened(torch_zip(pickle, storages, byteorder="big"))
     assert [t.read().tolist() for t in contents.tensors] == [[1, 2], [1 - 2j], [1.5, -2], [1, 2]]
     assert [t.byteswap for t in contents.tensors] == [True, True, True, False]
@@ -341,7 +346,14 @@ def test_a_hundred_thousand_levels_open(kind: str) -> None:
         "tuple": (b"(", b"t"),
         "object": (p.name("a", "B") + b")\x81}" + state, b"ub"),
         "module": (
-            p.name("a", "B") + b")\x81}" + p.MARK + p.text("_parameters") + b"}" + p.text("_modules") + b"}(" + p.text("m"),
+            p.name("a", "B")
+            + b")\x81}"
+            + p.MARK
+            + p.text("_parameters")
+            + b"}"
+            + p.text("_modules")
+            + b"}("
+            + p.text("m"),
             b"uub",
         ),
     }[kind]

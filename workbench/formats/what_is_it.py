@@ -36,7 +36,10 @@ _MAGIC: Final = (
     (b"NRUB", "This is a Burn burnpack file (.bpk); it is not read yet.",
      "Open the PyTorch or safetensors file it was made from.", "burnpack"),
 )  # fmt: skip
-_PICKLE_START: Final = re.compile(rb"(\x80[\x00-\x05]|[(\]})cIFSVLN].*\.\s*\Z)", re.DOTALL)
+# A protocol of 2 and up; a container put into the memo at once; a name; or a short program up to its STOP.
+_PICKLE_START: Final = re.compile(
+    rb"\x80[\x00-\x05]|[\]}]q\x00|\([ld]p0\n|c[\w.]+\n[\w.]+\n|[(\]})IFSVLN].*\.\s*\Z", re.DOTALL
+)
 
 
 def what_is_it(source: ByteSource) -> OpenError:
@@ -80,7 +83,7 @@ def _what_text(source: ByteSource, text: str, head: bytes) -> OpenError:
             "Open the link in a browser, or fetch it with the site's own tool.",
             "html-page",
         )
-    if _PICKLE_START.match(head) and source.size <= len(head) and not start.startswith(("{", "[")):
+    if _PICKLE_START.match(head) and not start.startswith(("{", "[")):
         return _plain_pickle(source)
     if start[:1] in ("{", "["):
         index = '"weight_map"' in start

@@ -106,7 +106,7 @@ _NEEDED_EXACT: Final = frozenset(
         *(
             f"{module}.{name}"
             for module in ("builtins", "__builtin__")
-            for name in _words("set frozenset bytearray complex")
+            for name in _words("set frozenset bytearray complex bytes")
         ),
         *(
             f"torch._utils._rebuild_{name}"
@@ -140,7 +140,7 @@ _INERT_EXACT: Final = frozenset(
     )
 )
 _INERT_BUILTINS: Final = frozenset(
-    _words("object list dict tuple slice range xrange int long float str unicode bytes bool")
+    _words("object list dict tuple slice range xrange int long float str unicode bool")
 )
 
 _EFFECTS: Final[dict[str, tuple[str, str]]] = {

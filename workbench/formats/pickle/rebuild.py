@@ -408,6 +408,10 @@ def _bytearray(builder: TreeBuilder, args: Args) -> object:
     return args[0] if len(args) == 1 and type(args[0]) is bytes else _REFUSED
 
 
+def _bytes(builder: TreeBuilder, args: Args) -> object:
+    return _REFUSED if args else b""
+
+
 def _complex(builder: TreeBuilder, args: Args) -> object:
     real, imag = args if len(args) == 2 else (None, None)
     return complex(real, imag) if type(real) is float and type(imag) is float else _REFUSED
@@ -452,6 +456,8 @@ _HANDLERS: Final[dict[str, Callable[[TreeBuilder, Args], object]]] = {
     "__builtin__.frozenset": _frozenset,
     "builtins.bytearray": _bytearray,
     "__builtin__.bytearray": _bytearray,
+    "builtins.bytes": _bytes,
+    "__builtin__.bytes": _bytes,
     "builtins.complex": _complex,
     "__builtin__.complex": _complex,
     "_codecs.encode": _encode,

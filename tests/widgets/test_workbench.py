@@ -1,0 +1,213 @@
+"""The kernel's side of the screen, asked as the page asks."""
+
+from typing import ClassVar
+
+import comm
+import pytest
+from comm.base_comm import BaseComm
+
+import workbench as wb
+from tests.make.named import checkpoint_named
+
+NET = ["conv.conv1.bias", "conv.conv1.weight", "conv.conv2.weight"]
+
+
+class Page(BaseComm):
+    """The other end of the wire: keeps what the kernel sends, in order."""
+
+    sent: ClassVar[list[dict]] = []
+
+    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
+        type(self).sent.append(data or {})
+
+
+@pytest.fixture
+def page(monkeypatch):
+    Page.sent = []
+    monkeypatch.setattr(comm, "create_comm", Page)
+    return Page
+
+
+class Asked:
+    """A workbench and a way to ask it one question at a time."""
+
+    def __init__(self, view, page):
+        self.view, self.page, self.last = view, page, 0
+
+    def reply(self, question, **args):
+        self.last += 1
+        message = {"id": self.last, "ask": question, "args": args}
+        data = {"method": "custom", "content": message}
+        self.view._handle_msg({"content": {"data": data}, "buffers": []})
+        replies = [m["content"] for m in self.page.sent if m.get("method") == "custom"]
+        mine = [reply for reply in replies if reply["id"] == self.last]
+        assert len(mine) == 1
+        return mine[0]
+
+    def ask(self, question, **args):
+        reply = self.reply(question, **args)
+        assert "error" not in reply, reply
+        return reply["ok"]
+
+
+@pytest.fixture
+def asked(tmp_path, page):
+    return Asked(wb.Workbench(checkpoint_named(tmp_path, NET)), page)
+
+
+def test_a_typed_rule_changes_mapping_plan_and_rows(asked):
+    asked.ask("add_rule", pattern=r"conv\.(.*)", replacement="$1", step="t")
+    assert asked.view.mapping.rules == (wb.Rule(r"conv\.(.*)", "$1"),)
+    assert [row.remapped for row in asked.view.plan.rows] == ["conv1.bias", "conv1.weight", "conv2.weight"]
+    rows = asked.ask("rows", **{"from": 0, "to": 40})
+    assert rows["version"] == asked.view.table["version"]
+    assert [row["remapped"] for row in rows["rows"] if row["kind"] == "tensor"] == [
+        "conv1.bias",
+        "conv1.weight",
+        "conv2.weight",
+    ]
+    assert asked.view.rules[0]["n_keys"] == 3
+
+
+def test_traits_of_an_answer_are_sent_before_it(asked):
+    before = len(asked.page.sent)
+    asked.ask("add_rule", pattern="a", replacement="b", step="t")
+    methods = [message["method"] for message in asked.page.sent[before:]]
+    assert methods.count("custom") == 1
+    assert methods[-1] == "custom"
+    assert "update" in methods
+
+
+def test_an_invalid_pattern_is_answered_with_its_place_and_changes_nothing(asked):
+    revision = asked.view.revision
+    error = asked.reply("add_rule", pattern=r"a\.(b", replacement="", step="t")["error"]
+    assert (error["code"], error["title"], error["column"]) == ("pattern", "unclosed group", 3)
+    assert (asked.view.revision, asked.view.mapping) == (revision, wb.Mapping())
+
+
+def test_groups_and_the_first_hit_are_told_for_a_rule(asked):
+    asked.ask("add_rule", pattern=r"conv\.(conv\d)", replacement="$1", step="t")
+    told = asked.ask("groups", index=0)
+    assert (told["n_keys"], told["n_hits"]) == (3, 3)
+    assert told["groups"] == [{"name": "$1", "values": ["conv1", "conv2"], "n_values": 2}]
+    assert "".join(text for text, _ in told["first_hit"]["before"]) == "conv.conv1.bias"
+    assert "".join(text for text, _ in told["first_hit"]["after"]) == "conv1.bias"
+
+
+def test_a_collision_blocks_the_export_and_says_which_keys(asked, tmp_path):
+    asked.ask("add_rule", pattern=r"conv[12]\.", replacement="", step="t")
+    assert asked.view.summary["blocked"]["title"] == "Export is blocked: 1 remapped key is claimed twice."
+    error = asked.reply("export", folder=str(tmp_path / "out"), overwrite=False)["error"]
+    assert "conv.weight" in error["title"] + error["cause"]
+    assert not (tmp_path / "out").exists()
+    asked.ask("undo")
+    assert asked.view.summary["blocked"] is None
+    done = asked.ask("export", folder=str(tmp_path / "out"), overwrite=False)
+    assert len(done["paths"]) == 3
+    assert set(wb.load_export(tmp_path / "out")["conv"]) == {"conv1", "conv2"}
+
+
+def test_the_folder_is_looked_at_before_the_export(asked, tmp_path):
+    folder = str(tmp_path / "out")
+    assert asked.ask("check_folder", folder=folder) == {"n_replaced": 0, "problem": ""}
+    asked.ask("export", folder=folder, overwrite=False)
+    assert asked.ask("check_folder", folder=folder)["n_replaced"] == 3
+    assert "error" in asked.reply("export", folder=folder, overwrite=False)
+    asked.ask("export", folder=folder, overwrite=True)
+
+
+def test_copied_python_rebuilds_the_mapping(asked):
+    asked.ask("add_rule", pattern=r"conv\.", replacement='"', step="t")
+    names = {}
+    exec(asked.ask("copy_python")["text"], names)
+    assert names["mapping"] == asked.view.mapping
+    assert [row.remapped for row in names["plan"].rows] == [row.remapped for row in asked.view.plan.rows]
+
+
+def test_the_equation_adds_up_in_every_state(asked):
+    for pattern in ["conv", r"conv[12]\.", "nothing"]:
+        asked.ask("add_rule", pattern=pattern, replacement="", step=pattern)
+        e = asked.view.summary["equation"]
+        assert e["found"] == e["out"] + e["skipped"] + e["collision"] + e["outside"] == 3
+
+
+def test_no_argument_shows_the_empty_state_and_a_file_can_be_opened(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint_named(tmp_path, NET, "here.safetensors")
+    asked = Asked(wb.Workbench(), page)
+    assert asked.view.summary["state"] == "empty"
+    assert [entry["path"] for entry in asked.view.summary["folder"]] == ["here.safetensors"]
+    asked.ask("open", path="here.safetensors")
+    assert asked.view.summary["state"] == "open"
+    assert asked.view.checkpoint.name == "here.safetensors"
+
+
+def test_a_bad_file_shows_file_place_cause_and_next_step(page, tmp_path):
+    path = tmp_path / "bad.pt"
+    path.write_bytes(b"<!DOCTYPE html><html></html>")
+    view = wb.Workbench(path)
+    assert view.summary["state"] == "error"
+    error = view.summary["error"]
+    assert "bad.pt" in error["file"]
+    assert error["title"]
+    assert error["next"]
+    assert (view.plan, view.rules, view.table["total"]) == (None, [], 0)
+
+
+@pytest.mark.parametrize(
+    ("question", "args"),
+    [
+        ("rows", {}),
+        ("rows", {"from": "x", "to": 3}),
+        ("rows", {"from": True, "to": 3}),
+        ("edit_rule", {"index": 7, "pattern": "a", "replacement": "", "step": ""}),
+        ("view", {"chip": "loud"}),
+        ("set_top_level_key", {"key": "nope"}),
+        ("export", {"folder": " "}),
+        ("groups", {"index": -1}),
+        ("no_such_question", {}),
+        ("__init__", {}),
+    ],
+)
+def test_a_wrong_question_gets_one_error_and_changes_nothing(asked, question, args):
+    before = asked.view.mapping
+    assert asked.reply(question, **args)["error"]["title"]
+    assert asked.view.mapping == before
+
+
+@pytest.mark.parametrize("content", [None, [], "x", {}, {"ask": "rows"}, {"id": None}, {"id": [1]}])
+def test_what_is_no_question_is_left_alone(asked, content):
+    before = len(asked.page.sent)
+    asked.view._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
+    assert len(asked.page.sent) == before
+
+
+def test_two_views_of_one_session_show_the_same(page, tmp_path):
+    session = wb.Session(checkpoint_named(tmp_path, NET))
+    one, other = wb.Workbench(session), wb.Workbench(session)
+    Asked(one, page).ask("add_rule", pattern="conv1", replacement="c", step="t")
+    assert other.rules == one.rules
+    assert other.plan is one.plan
+
+
+def test_a_closed_view_follows_no_more(page, tmp_path):
+    session = wb.Session(checkpoint_named(tmp_path, NET))
+    view = wb.Workbench(session)
+    view.close()
+    revision = view.revision
+    session.add_rule(wb.Rule("a", "b"))
+    assert view.revision == revision
+
+
+def test_at_most_200_rows_are_sent(page, tmp_path):
+    asked = Asked(wb.Workbench(checkpoint_named(tmp_path, [f"k{n}" for n in range(500)])), page)
+    asked.ask("view", arrangement="flat")
+    answer = asked.ask("rows", **{"from": 100, "to": 10**9})
+    assert (answer["total"], len(answer["rows"]), answer["rows"][0]["i"]) == (500, 200, 100)
+
+
+def test_a_saved_notebook_shows_names_as_text(page, tmp_path):
+    ckpt = checkpoint_named(tmp_path, ["<img src=x onerror=alert(1)>"])
+    html = wb.Workbench(ckpt)._repr_mimebundle_()[0]["text/html"]
+    assert "<img" not in html
+    assert "&lt;img" in html

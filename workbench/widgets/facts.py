@@ -1,0 +1,185 @@
+"""What the screen says of a session: header, status line, rules and forms, as plain JSON values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from workbench.errors import printable
+from workbench.exporting import planned_files
+from workbench.mapping import Plan, regex
+from workbench.mapping.marks import changes
+from workbench.session import Session
+
+Facts = dict[str, object]
+
+_ENDINGS: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+_MAX_FILES: Final = 12
+_MAX_LISTED: Final = 2_000
+_GROUP_VALUES: Final = 4
+_MAX_VALUE: Final = 60
+
+
+def summary(session: Session) -> Facts:
+    """The `summary` trait."""
+    facts: Facts = {
+        "state": "empty",
+        "name": "",
+        "path": "",
+        "error": None,
+        "folder": [],
+        "undo": session.undo_label,
+        "redo": session.redo_label,
+    }
+    if session.error is not None:
+        facts |= {
+            "state": "error",
+            "name": printable(Path(session.path or "").name, 200),
+            "path": session.path or "",
+            "error": session.error.as_dict(),
+        }
+    if session.plan is None:
+        return facts | {"folder": list(_checkpoints_here())}
+    return facts | _open(session, session.plan)
+
+
+def _open(session: Session, plan: Plan) -> Facts:
+    checkpoint, mapping = plan.checkpoint, plan.mapping
+    dtypes: dict[str, list[int]] = {}
+    for tensor in plan.tensors:
+        tally = dtypes.setdefault(tensor.dtype.name, [0, 0])
+        tally[0] += 1
+        tally[1] += tensor.nbytes
+    counts = plan.counts
+    return {
+        "state": "open",
+        "name": printable(checkpoint.name, 200),
+        "path": printable(checkpoint.path, 1_000),
+        "kind": checkpoint.kind,
+        "n_tensors": len(checkpoint.tensors),
+        "nbytes": checkpoint.nbytes,
+        "dtypes": [
+            {"dtype": name, "n_tensors": n, "nbytes": nbytes}
+            for name, (n, nbytes) in sorted(dtypes.items(), key=lambda item: -item[1][1])
+        ],
+        "top_level_keys": [
+            {"key": printable(top.key, 200), "n_tensors": top.n_tensors, "nbytes": top.nbytes}
+            for top in checkpoint.top_level_keys
+        ],
+        "top_level_key": mapping.top_level_key,
+        "counts": counts,
+        "equation": {
+            "found": len(checkpoint.tensors),
+            "out": plan.n_out,
+            "skipped": counts["skipped"],
+            "collision": counts["collision"],
+            "outside": len(plan.outside),
+        },
+        "n_collisions": len(plan.collisions),
+        "blocked": _blocked(plan),
+        "burn": f"Burn {mapping.burn}, {plan.reader_api}" if mapping.burn else "",
+        "reindex": "indices closed up" if plan.reindexes else "indices kept",
+        "plan": {"number": session.plan_number, "ms": round(plan.seconds * 1_000)},
+        "export": {
+            "folder": f"{printable(Path(checkpoint.name).stem, 200)}.export",
+            "files": [{"name": name, "note": note} for name, note in planned_files(plan)],
+        },
+    }
+
+
+def _blocked(plan: Plan) -> Facts | None:
+    """Why an export is refused, in the words of the screen."""
+    if not plan.collisions:
+        return None
+    same = [collision for collision in plan.collisions if collision.kind == "same"]
+    if same:
+        n = len(same)
+        many = "1 remapped key is" if n == 1 else f"{n:,} remapped keys are"
+        twice = "twice" if all(len(collision.originals) == 2 for collision in same) else "more than once"
+        first = same[0]
+        others = len(first.originals) - 2
+        and_more = f" and {others:,} more" if others > 0 else ""
+        named = f"{first.originals[0]} and {first.originals[1]}{and_more} would both become {first.remapped}"
+        return {
+            "title": f"Export is blocked: {many} claimed {twice}.",
+            "text": printable(
+                f"{named}. One tensor would be kept and the rest lost; Burn picks by chance. "
+                "Change a rule so that each keeps a name of its own.",
+                600,
+            ),
+        }
+    first = plan.collisions[0]
+    n = len(plan.collisions)
+    many = "1 key is a tensor and a group" if n == 1 else f"{n:,} keys are a tensor and a group"
+    return {
+        "title": f"Export is blocked: {many} at once.",
+        "text": printable(
+            f"{first.originals[0]} becomes {first.remapped}, and {first.originals[1]} would lie below it. "
+            "No nested model can hold both: change a rule so that they part.",
+            600,
+        ),
+    }
+
+
+def rules(session: Session) -> list[Facts]:
+    """The `rules` trait."""
+    plan = session.plan
+    if plan is None:
+        return []
+    facts: list[Facts] = []
+    for index, rule in enumerate(plan.mapping.rules):
+        hit = plan.hits(index)
+        facts.append(
+            {
+                "pattern": rule.pattern,
+                "replacement": rule.replacement,
+                "enabled": rule.enabled,
+                "n_keys": None if hit is None else int(hit.sum()),
+            }
+        )
+    return facts
+
+
+def groups(plan: Plan, index: int) -> Facts:
+    """What the groups of a rule hold, and the first key it hits before and after."""
+    rule = plan.mapping.rules[index]
+    hit = plan.hits(index)
+    if hit is None or not hit.any():
+        return {"n_keys": 0, "n_hits": 0, "groups": [], "first_hit": None}
+    before = regex.take(plan.keys_before(index), hit)
+    first = before.head(1)
+    left, right = changes(first[0], regex.replace_all(first, rule.pattern, rule.replacement)[0])
+    return {
+        "n_keys": len(before),
+        "n_hits": regex.count_matches(before, rule.pattern),
+        "groups": [
+            {
+                "name": group.name,
+                "values": [printable(value, _MAX_VALUE) for value in group.values],
+                "n_values": group.n_values,
+            }
+            for group in regex.groups(before, rule.pattern, _GROUP_VALUES)
+        ],
+        "first_hit": {
+            "before": [(printable(text, 1_000), mark) for text, mark in left],
+            "after": [(printable(text, 1_000), mark) for text, mark in right],
+        },
+    }
+
+
+def _checkpoints_here() -> Iterator[Facts]:
+    """Files in the current folder that look like checkpoints by their names; for the empty state's list."""
+    found = []
+    try:
+        with os.scandir(".") as entries:
+            for n, entry in enumerate(entries):
+                if n >= _MAX_LISTED:
+                    break
+                if entry.name.lower().endswith(_ENDINGS) and entry.is_file() and entry.name.isprintable():
+                    found.append((entry.name, entry.stat().st_size))
+    except OSError:
+        return
+    for name, size in sorted(found)[:_MAX_FILES]:
+        yield {"path": name, "nbytes": size}

@@ -1,0 +1,233 @@
+/** The list of rules, in order. @import {App, Part} from "./types.js" @import {RuleHost, RuleView} from "./rule.js" */
+import { button, fill, h, kbd, set } from "./dom.js";
+import { nameOf, RULES } from "./keys.js";
+import { createRule } from "./rule.js";
+import { rulesWords } from "./text.js";
+
+/** @param {App} app @returns {Part & {add(): void, fit(): void, need(): number}} */
+export function createRules(app) {
+  const words = h("span", { class: "wb-second" });
+  const adder = button("Add rule", { icon: "plus" });
+  const list = h("div", { class: "wb-rulelist", role: "list", "aria-label": "Rules" });
+  const lastNumber = h("span", { class: "wb-rulenumber" });
+  /** @type {HTMLElement} */
+  const last = h("div", { class: "wb-rule wb-lastrule", role: "button", tabindex: "-1", "aria-label": "New rule" }, h("span"), lastNumber, h("span"),
+    h("span", { class: "wb-second" }, "New pattern…"), h("span", { class: "wb-keyhint" }, kbd("N"), " new rule"));
+  const lastItem = h("div", { class: "wb-ruleitem", role: "listitem" }, last);
+  const el = h("section", { class: "wb-rules", "aria-label": "Rules", "data-region": "rules" },
+    h("div", { class: "wb-sidehead" }, h("b", {}, "Rules"), words, h("span", { class: "wb-space" }), adder), list);
+  list.append(lastItem);
+
+  /** @type {RuleView[]} those in the mapping, in its order */
+  let views = [];
+  /** @type {RuleView | null} the one that is being written and not in the mapping yet */
+  let fresh = null;
+  let adding = false;
+  /** @type {HTMLElement} */
+  let current = last;
+
+  /** @type {RuleHost} */
+  const host = {
+    at: (view) => (view === fresh ? views.length : views.indexOf(view)),
+    async commit(view, text, step) {
+      if (view !== fresh) {
+        await app.ask("edit_rule", { index: views.indexOf(view), ...text, step });
+        return;
+      }
+      adding = true;
+      try {
+        await app.ask("add_rule", { ...text, step });
+        update();
+      } finally {
+        adding = false;
+      }
+    },
+    tab(view, direction) {
+      const all = fresh && view !== fresh ? [...views, fresh] : fresh ? [...views, fresh] : views;
+      const next = all[all.indexOf(view) + direction];
+      if (next) {
+        host.open(next);
+        (direction > 0 ? next.patternField : next.intoField).focus();
+        return true;
+      }
+      if (direction < 0 || view.isEmpty) return false;
+      view.flush();
+      add();
+      return true;
+    },
+    open(view) {
+      for (const other of everyone()) if (other !== view) other.setOpen(false);
+      view.setOpen(true);
+      roving(view.el);
+      if (view !== fresh && fresh?.isEmpty) dropFresh();
+      host.reveal(view);
+    },
+    move(view, by) {
+      const from = views.indexOf(view);
+      const to = from + by;
+      if (from >= 0 && to >= 0 && to < views.length) move(from, to);
+    },
+    remove(view) {
+      if (view === fresh) {
+        dropFresh();
+        focusOn(last);
+        return;
+      }
+      const index = views.indexOf(view);
+      if (index < 0) return;
+      views.splice(index, 1);
+      focusOn(views[index]?.el ?? fresh?.el ?? last);
+      view.item.remove();
+      void app.tell("delete_rule", { index });
+    },
+    settled: () => heading(),
+    reveal(view) {
+      // Not scrollIntoView: that would also move the notebook.
+      const outer = list.getBoundingClientRect();
+      const inner = view.item.getBoundingClientRect();
+      if (inner.bottom > outer.bottom) list.scrollTop += Math.min(inner.bottom - outer.bottom, inner.top - outer.top);
+      else if (inner.top < outer.top) list.scrollTop += inner.top - outer.top;
+    },
+  };
+
+  const everyone = () => (fresh ? [...views, fresh] : views);
+  const nodes = () => [...everyone().map((view) => view.el), ...(fresh ? [] : [last])];
+
+  function dropFresh() {
+    fresh?.item.remove();
+    fresh = null;
+    lastItem.hidden = false;
+    roving(views[views.length - 1]?.el ?? last);
+  }
+  /** @param {HTMLElement} node */
+  function roving(node) {
+    current = node;
+    for (const other of [...everyone().map((view) => view.el), last]) other.tabIndex = other === node ? 0 : -1;
+  }
+  /** @param {HTMLElement} node */
+  function focusOn(node) {
+    roving(node);
+    node.focus();
+  }
+  /** @param {number} from @param {number} to */
+  function move(from, to) {
+    const [view] = views.splice(from, 1);
+    views.splice(to, 0, view);
+    const focused = /** @type {HTMLElement | null} */ (view.item.contains(document.activeElement) ? document.activeElement : null);
+    list.insertBefore(view.item, views[to + 1]?.item ?? fresh?.item ?? lastItem);
+    focused?.focus();
+    void app.tell("move_rule", { index: from, to });
+  }
+  function add() {
+    if (!fresh) {
+      fresh = createRule(app, host, null);
+      list.insertBefore(fresh.item, lastItem);
+      lastItem.hidden = true;
+      drags(fresh);
+    }
+    host.open(fresh);
+    fresh.focusPattern();
+  }
+
+  app.on(adder, "click", add);
+  app.on(last, "click", add);
+  app.on(list, "keydown", (event) => {
+    const all = nodes();
+    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
+    const action = RULES[nameOf(event)];
+    if (at < 0 || !action) return;
+    event.preventDefault();
+    const view = everyone()[at];
+    const to = { up: at - 1, down: at + 1, first: 0, last: all.length - 1 }[action];
+    if (to !== undefined) return focusOn(all[Math.max(0, Math.min(all.length - 1, to))]);
+    if (!view) return action === "edit" || action === "toggle" ? add() : undefined;
+    if (action === "edit") {
+      host.open(view);
+      view.focusPattern();
+    } else if (action === "toggle") view.toggle();
+    else if (action === "delete") host.remove(view);
+    else host.move(view, action === "move-up" ? -1 : 1);
+  });
+  app.on(list, "focusin", (event) => {
+    const node = /** @type {HTMLElement} */ (event.target).closest(".wb-rule");
+    if (node) roving(/** @type {HTMLElement} */ (node));
+  });
+
+  /** Drag a grip; a 2-px line shows the place. @param {RuleView} view */
+  function drags(view) {
+    app.on(view.grip, "pointerdown", (event) => {
+      if (event.button !== 0 || views.indexOf(view) < 0) return;
+      event.preventDefault();
+      const from = views.indexOf(view);
+      let to = from;
+      const show = () => views.forEach((other, i) => {
+        other.item.classList.toggle("wb-drop-above", to !== from && to < from && i === to);
+        other.item.classList.toggle("wb-drop-below", to !== from && to > from && i === to);
+      });
+      const drag = new AbortController();
+      const { signal } = drag;
+      app.signal.addEventListener("abort", () => drag.abort(), { signal });
+      view.grip.setPointerCapture(event.pointerId);
+      view.grip.addEventListener("pointermove", (moved) => {
+        const over = views.findIndex((other) => moved.clientY < other.item.getBoundingClientRect().bottom);
+        to = over < 0 ? views.length - 1 : over;
+        show();
+      }, { signal });
+      /** @param {boolean} done */
+      const end = (done) => {
+        drag.abort();
+        const place = to;
+        to = from;
+        show();
+        if (done && place !== from) move(from, place);
+      };
+      view.grip.addEventListener("pointerup", () => end(true), { signal });
+      view.grip.addEventListener("pointercancel", () => end(false), { signal });
+    });
+  }
+
+  function heading() {
+    words.textContent = rulesWords(app.rules());
+    lastNumber.textContent = String(app.rules().length + 1);
+  }
+
+  let path = "";
+  function update() {
+    const rules = app.rules();
+    const other = app.summary().path !== path;
+    if (other) {
+      path = app.summary().path;
+      const inside = list.contains(document.activeElement);
+      views = [];
+      fresh = null;
+      lastItem.hidden = false;
+      fill(list, lastItem);
+      if (inside) focusOn(last);
+    }
+    if (fresh && adding && rules.length > views.length) {
+      views.push(fresh);
+      fresh = null;
+      lastItem.hidden = false;
+    }
+    while (views.length > rules.length) {
+      const view = /** @type {RuleView} */ (views.pop());
+      const had = view.item.contains(document.activeElement);
+      if (had) focusOn(views[views.length - 1]?.el ?? last);
+      else if (current === view.el) roving(views[views.length - 1]?.el ?? last);
+      view.item.remove();
+    }
+    while (views.length < rules.length) {
+      const view = createRule(app, host, rules[views.length]);
+      drags(view);
+      views.push(view);
+      list.insertBefore(view.item, fresh?.item ?? lastItem);
+    }
+    views.forEach((view, i) => view.show(rules[i]));
+    fresh?.setOpen(fresh.isOpen);
+    heading();
+    if ((other && !list.contains(document.activeElement)) || !list.contains(current)) roving(views[0]?.el ?? last);
+    set(list, "aria-label", `Rules, ${rulesWords(rules)}`);
+  }
+  return { el, update, add, focus: () => current.focus(), fit: () => views.forEach((view) => view.paint()),
+    need: () => 36 + (app.rules().length + 1) * 28 + 150 };
+}

@@ -1,0 +1,144 @@
+/** What goes over the wire, and what the parts of one view share. Types only: nothing of this file reaches the browser. */
+
+export type Mark = "" | "dim" | "new" | "gone" | "note" | "find";
+export type Parts = [string, Mark][];
+export type Status = "unchanged" | "remapped" | "reindexed" | "skipped" | "collision" | "outside";
+
+export interface Row {
+  i: number;
+  id: string;
+  kind: "group" | "tensor";
+  depth: number;
+  open?: boolean;
+  key: string;
+  remapped: string;
+  label: Parts;
+  target: Parts;
+  shape: string;
+  dtype: string;
+  size: string;
+  status: Status;
+  status_text: string;
+  hit: boolean;
+  reason: string;
+  aria: string;
+}
+
+export interface Fault {
+  title: string;
+  file?: string;
+  place?: string;
+  cause?: string;
+  next?: string;
+  code?: string;
+  column?: number;
+  width?: number;
+  text?: string;
+}
+
+export interface Summary {
+  state: "empty" | "error" | "open";
+  name: string;
+  path: string;
+  kind: string;
+  n_tensors: number;
+  nbytes: number;
+  dtypes: { dtype: string; n_tensors: number; nbytes: number }[];
+  top_level_keys: { key: string; n_tensors: number; nbytes: number }[];
+  top_level_key: string | null;
+  counts: Record<Chip, number>;
+  equation: { found: number; out: number; skipped: number; collision: number; outside: number };
+  n_collisions: number;
+  blocked: { title: string; text: string } | null;
+  burn: string;
+  reindex: string;
+  plan: { number: number; ms: number };
+  undo: string | null;
+  redo: string | null;
+  export: { folder: string; files: { name: string; note: string }[] };
+  error: Fault | null;
+  folder: { path: string; nbytes: number }[];
+}
+
+export type Chip = "all" | "remapped" | "reindexed" | "unchanged" | "skipped" | "collision";
+export interface Rule { pattern: string; replacement: string; enabled: boolean; n_keys: number | null }
+export interface Table {
+  version: number;
+  total: number;
+  arrangement: "nested" | "flat" | "flat-remapped";
+  chip: Chip;
+  find: string;
+  n_found: number | null;
+}
+
+export interface RowsAnswer { version: number; total: number; from: number; rows: Row[] }
+export interface GroupsAnswer {
+  n_keys: number;
+  n_hits: number;
+  groups: { name: string; values: string[]; n_values: number }[];
+  first_hit: { before: Parts; after: Parts } | null;
+}
+export interface ExportAnswer { folder: string; paths: string[]; nbytes: number; code: string }
+
+/** Each question with what it takes and what it is answered with. */
+export interface Questions {
+  rows: [{ from: number; to: number }, RowsAnswer];
+  view: [{ arrangement?: string; chip?: string; find?: string }, { version: number; total: number; n_found: number | null }];
+  fold: [{ id: string; key: string; open: boolean; siblings: boolean }, { version: number; total: number }];
+  step_find: [{ from: number; direction: 1 | -1 }, { row: number; number: number; n_found: number }];
+  row_of: [{ id: string }, { row: number }];
+  groups: [{ index: number }, GroupsAnswer];
+  add_rule: [{ pattern: string; replacement: string; step: string }, { index: number }];
+  edit_rule: [{ index: number; pattern: string; replacement: string; step: string }, {}];
+  toggle_rule: [{ index: number; enabled: boolean }, {}];
+  move_rule: [{ index: number; to: number }, {}];
+  delete_rule: [{ index: number }, {}];
+  undo: [{}, { label: string }];
+  redo: [{}, { label: string }];
+  set_top_level_key: [{ key: string | null }, {}];
+  open: [{ path: string }, {}];
+  copy_python: [{}, { text: string }];
+  check_folder: [{ folder: string }, { n_replaced: number; problem: string }];
+  export: [{ folder: string; overwrite: boolean }, ExportAnswer];
+}
+export type Ask = <K extends keyof Questions>(name: K, args: Questions[K][0]) => Promise<Questions[K][1]>;
+
+/** The part of anywidget's model that is used. */
+export interface Model {
+  get(name: string): any;
+  send(content: unknown): void;
+  on(event: string, callback: (...args: any[]) => void): void;
+  off(event: string, callback: (...args: any[]) => void): void;
+  comm_live?: boolean;
+}
+
+export type Health = "well" | "busy" | "gone";
+export interface Wire { ask: Ask; onHealth(callback: (health: Health) => void): void }
+
+/** What every part of one view is handed. */
+export interface App {
+  ask: Ask;
+  signal: AbortSignal;
+  root: HTMLElement;
+  summary(): Summary;
+  rules(): Rule[];
+  table(): Table;
+  revision(): number;
+  /** Listens for as long as the view lives. */
+  on<K extends keyof HTMLElementEventMap>(node: EventTarget, type: K, run: (event: HTMLElementEventMap[K]) => void): void;
+  /** Says something for a short time in the status line. */
+  say(text: string): void;
+  /** Shows an error for which there is no better place. */
+  fail(fault: Fault): void;
+  /** Runs a question whose answer is not needed; an error is shown. */
+  tell<K extends keyof Questions>(name: K, args: Questions[K][0]): Promise<void>;
+  undo(direction: "undo" | "redo"): void;
+}
+
+export interface Part {
+  el: HTMLElement;
+  /** Shows what the traits now say. */
+  update(): void;
+  /** Takes the focus to the best place of this region. */
+  focus(): void;
+}

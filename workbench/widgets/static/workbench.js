@@ -1,0 +1,149 @@
+/** The checkpoint workbench: one file, its keys, the rules and what they make of them. @import {App, Fault, Model} from "./types.js" */
+import { isField, h, set } from "./dom.js";
+import { createExport } from "./export.js";
+import { createFrame } from "./frame.js";
+import { createHeader } from "./header.js";
+import { isForHost, nameOf } from "./keys.js";
+import { createRules } from "./rules.js";
+import { createBanner, createStates } from "./states.js";
+import { createStatus } from "./status.js";
+import { createTable } from "./table.js";
+import { connect } from "./wire.js";
+
+/** @param {{model: Model, el: HTMLElement, signal?: AbortSignal}} view @returns {() => void} */
+function render({ model, el, signal: outer }) {
+  const control = new AbortController();
+  const { signal } = control;
+  const root = h("div", { class: "wb-root", role: "region", "aria-label": "Workbench", "data-lm-suppress-shortcuts": "true", tabindex: "-1" });
+  const wire = connect(model, signal);
+
+  /** @type {App} */
+  const app = {
+    ask: wire.ask,
+    signal,
+    root,
+    summary: () => model.get("summary"),
+    rules: () => model.get("rules") ?? [],
+    table: () => model.get("table"),
+    revision: () => model.get("revision"),
+    on: (node, type, run) => node.addEventListener(type, /** @type {EventListener} */ (run), { signal }),
+    say: (text) => status.say(text),
+    fail: (fault) => banner.fail(fault),
+    tell: (name, args) => app.ask(name, args).then(() => undefined, (/** @type {Fault} */ fault) => banner.fail(fault)),
+    undo(direction) {
+      if (app.summary()[direction] === null) return app.say(`Nothing to ${direction}.`);
+      app.ask(direction, {}).then(({ label }) => app.say(`${direction === "undo" ? "Undone" : "Redone"}: ${label}`), banner.fail);
+    },
+  };
+  const banner = createBanner(app);
+  const status = createStatus(app);
+  const header = createHeader(app);
+  const table = createTable(app);
+  const rules = createRules(app);
+  const panel = createExport(app);
+  const states = createStates(app);
+
+  const tabs = ["rules", "panel"].map((name) => {
+    const tab = h("button", { type: "button", role: "tab", class: "wb-tab", "data-tab": name }, name === "rules" ? "Rules" : "Export");
+    app.on(tab, "click", () => show(name));
+    return tab;
+  });
+  const tablist = h("div", { class: "wb-tabs", role: "tablist", "aria-label": "Rules and export" }, ...tabs);
+  app.on(tablist, "keydown", (event) => {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    event.preventDefault();
+    show(root.dataset.tab === "rules" ? "panel" : "rules");
+    tabs.find((tab) => tab.dataset.tab === root.dataset.tab)?.focus();
+  });
+  /** @param {string} name */
+  function show(name) {
+    root.dataset.tab = name;
+    for (const tab of tabs) {
+      set(tab, "aria-selected", String(tab.dataset.tab === name));
+      tab.tabIndex = tab.dataset.tab === name ? 0 : -1;
+    }
+  }
+  show("rules");
+
+  const body = h("div", { class: "wb-body" });
+  const frame = createFrame(app, { table: table.need, rules: rules.need, states: () => states.el.scrollHeight }, { main: table.el, rules: rules.el, body }, () => {
+    table.fit();
+    rules.fit();
+  });
+  body.append(table.el, frame.top, frame.side, h("div", { class: "wb-side" }, tablist, rules.el, frame.rules, panel.el));
+  root.append(header.el, banner.el, body, states.el, status.keys, status.el, frame.grip);
+  el.append(root);
+
+  /** @param {number} by */
+  function region(by) {
+    const open = app.summary().state === "open";
+    const parts = open ? [header, table, rules, panel, status] : [header, states, status];
+    const at = parts.findIndex((part) => part.el.contains(document.activeElement));
+    const next = at < 0 ? (by > 0 ? 1 : parts.length - 1) : (at + by + parts.length) % parts.length;
+    if (parts[next] === rules) show("rules");
+    if (parts[next] === panel) show("panel");
+    parts[next].focus();
+  }
+  /** @param {KeyboardEvent} event @returns {boolean} whether the stroke was used */
+  function global(event) {
+    const key = nameOf(event);
+    const open = app.summary().state === "open";
+    if (key === "F6" || key === "Shift+F6") region(key === "F6" ? 1 : -1);
+    else if (isField(event.target)) return false;
+    else if (key === "?") status.toggleKeys();
+    else if (!open) return false;
+    else if (key === "Ctrl+Z") app.undo("undo");
+    else if (key === "Ctrl+Shift+Z") app.undo("redo");
+    else if (key === "/") table.find.focus();
+    else if (key === "N") {
+      show("rules");
+      rules.add();
+    } else return false;
+    return true;
+  }
+  app.on(root, "keydown", (event) => {
+    event.stopPropagation();
+    if (event.defaultPrevented) return;
+    if (global(event)) return event.preventDefault();
+    if (!isForHost(event) || !root.parentElement) return;
+    const copy = new KeyboardEvent("keydown", { key: event.key, code: event.code, keyCode: event.keyCode, ctrlKey: event.ctrlKey, metaKey: event.metaKey,
+      shiftKey: event.shiftKey, altKey: event.altKey, repeat: event.repeat, bubbles: true, cancelable: true, composed: true });
+    if (!root.parentElement.dispatchEvent(copy)) event.preventDefault();
+  });
+  app.on(root, "keyup", (event) => event.stopPropagation());
+  app.on(root, "keypress", (event) => event.stopPropagation());
+
+  let waiting = false;
+  function update() {
+    waiting = false;
+    if (signal.aborted) return;
+    const summary = app.summary();
+    const open = summary.state === "open";
+    const focused = root.contains(document.activeElement);
+    set(root, "aria-label", summary.name ? `Workbench, ${summary.name}` : "Workbench");
+    root.dataset.state = summary.state;
+    body.hidden = !open;
+    for (const part of [header, states, status]) part.update();
+    frame.update();
+    if (open) for (const part of [table, rules, panel]) part.update();
+    if (focused && !root.contains(document.activeElement)) (open ? table : states).focus();
+  }
+  // The traits of one change come one by one: drawn once, when all are here.
+  const changed = () => {
+    if (!waiting) queueMicrotask(update);
+    waiting = true;
+  };
+  const traits = ["change:revision", "change:summary", "change:rules", "change:table"];
+  for (const trait of traits) model.on(trait, changed);
+  wire.onHealth(banner.health);
+  signal.addEventListener("abort", () => {
+    for (const trait of traits) model.off(trait, changed);
+    root.remove();
+  });
+  const stop = () => control.abort();
+  outer?.addEventListener("abort", stop, { signal });
+  update();
+  return stop;
+}
+
+export default { render };
