@@ -49,9 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys.pt"
         value = torch.zeros(1)
-        torch.save(
-            {f"model.layers.{n}.{name}.weight": value.clone() for n in range(N_LAYERS) for name in NAMES}, path
-        )
+        torch.save({f"model.layers.{n}.{name}.weight": value.clone() for n in range(N_LAYERS) for name in NAMES}, path)
         ours, ckpt = timed("wb.open", lambda: wb.open(path))
         peer, _ = timed(
             "torch.load(mmap=True, weights_only=True)", lambda: torch.load(path, mmap=True, weights_only=True), rounds=1

@@ -6,8 +6,16 @@ import importlib
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip on an ordinary machine; fail in CI, where everything has to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def torch() -> ModuleType:
@@ -15,9 +23,7 @@ def torch() -> ModuleType:
     try:
         return importlib.import_module("torch")
     except ImportError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("PyTorch is not installed")
+        unavailable("PyTorch is not installed")
 
 
 def corpus(folder: str) -> Path:

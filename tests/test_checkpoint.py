@@ -96,7 +96,7 @@ def test_two_tensors_with_one_joined_key_are_both_listed_and_not_guessed_between
     ckpt = checkpoint(p.dict_of((p.text("a"), flat(b=BIAS)), (p.text("a.b"), WEIGHT)))
     assert [t.key for t in ckpt.tensors] == ["a.b", "a.b"]
     assert "same-key" in [finding.code for finding in ckpt.findings]
-    with pytest.raises(TensorError, match="2 tensors have the key 'a.b'"):
+    with pytest.raises(TensorError, match=r"2 tensors have the key 'a\.b'"):
         ckpt["a.b"]
 
 

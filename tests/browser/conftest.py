@@ -20,6 +20,8 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from tests.oracles import unavailable
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC_BROWSER = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
@@ -93,8 +95,8 @@ class LabPage:
 
     def notebook_on(self, file: str | None) -> None:
         """Opens a notebook of two lines that shows `file` (None: the empty state) in the workbench, and runs it."""
-        name = f"{file or 'nothing'}.page.ipynb"
-        source = f"import workbench as wb\nview = wb.Workbench({'' if file is None else repr(file)})\nview"
+        name = f"{(file or 'nothing').partition('.')[0]}.ipynb"
+        source = f"import workbench as wb\n\nwb.Workbench({json.dumps(file) if file else ''})"
         cell = {
             "cell_type": "code",
             "id": "show",
@@ -107,6 +109,7 @@ class LabPage:
         notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
         (self.server.root / name).write_text(json.dumps(notebook), "utf-8")
         self.open_notebook(name)
+        self.theme("light")
         self.run_all()
         self.workbench().wait_for()
 
@@ -159,13 +162,6 @@ class LabPage:
                 return kernel && kernel.connectionStatus === "connected" && kernel.status === "idle";
             }"""
         )
-
-
-def unavailable(reason: str) -> None:
-    """Skips on an ordinary machine; fails under CI, where everything has to be there."""
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 def find_browser() -> str | None:

@@ -45,6 +45,7 @@ def test_memory_counts_what_was_read() -> None:
 
 
 def test_a_file_that_was_cut_replaced_or_removed_is_noticed(file: Path) -> None:
+    other = file.with_name("other")
     for change in (
         lambda: os.truncate(file, 5),
         lambda: file.write_bytes(b"0123456789x"),
@@ -52,7 +53,6 @@ def test_a_file_that_was_cut_replaced_or_removed_is_noticed(file: Path) -> None:
         lambda: file.unlink(),
     ):
         file.write_bytes(b"0123456789")
-        other = file.with_name("other")
         other.write_bytes(b"9876543210")
         source = FileSource(file)
         source.check_unchanged()

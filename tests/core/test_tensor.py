@@ -107,7 +107,7 @@ def test_sizes_are_counted_without_reading() -> None:
 
 def test_an_unreadable_tensor_says_why() -> None:
     ref = TensorRef("a.w", (), dtype_named("complex32"), (2,), (1,), 0, Storage("s", 8, None))
-    with pytest.raises(TensorError, match="'a.w' cannot be read: numpy has no complex32"):
+    with pytest.raises(TensorError, match=r"'a\.w' cannot be read: numpy has no complex32"):
         ref.read()
 
 

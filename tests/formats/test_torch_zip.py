@@ -366,6 +366,16 @@ def test_a_hundred_thousand_levels_open(kind: str) -> None:
     assert len(brief(contents.tree)) < 100
 
 
+def test_an_honest_state_dict_of_a_hundred_thousand_tensors_opens() -> None:
+    n = 100_000
+    first = WEIGHT.replace(p.name("torch._utils", "_rebuild_tensor_v2"), b"h\1")
+    entries = b"".join(p.text(f"layers.{i}.weight") + first for i in range(n))
+    data = p.proto() + p.name("torch._utils", "_rebuild_tensor_v2") + b"q\x010}(" + entries + b"u."
+    contents = opened(torch_zip(data, STORAGES))
+    assert len(contents.tensors) == n
+    assert contents.findings == ()
+
+
 # The zip around it.
 
 

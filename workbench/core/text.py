@@ -19,10 +19,10 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def bytes_text(n: int) -> str:
-    """A size in decimal units with three digits, exact below 1,000.
+    """A size in decimal units, exact below 1,000. The page writes sizes the same way (`bytes` in text.js).
 
     >>> bytes_text(136), bytes_text(9408), bytes_text(44_700_000)
-    ('136 B', '9.41 kB', '44.7 MB')
+    ('136 B', '9.4 kB', '44.7 MB')
     """
     if n < 1000:
         return f"{n} B"
@@ -32,7 +32,7 @@ def bytes_text(n: int) -> str:
     for unit in _UNITS:
         value /= 1000
         if value < 999.5 or unit == _UNITS[-1]:
-            digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+            digits = 0 if value >= 99.95 else 1 if value >= 9.995 or unit == _UNITS[0] else 2
             return f"{value:,.{digits}f} {unit}"
     raise AssertionError("unreachable")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, Protocol
 
+from workbench.core import collector
 from workbench.core.source import ByteSource
 from workbench.formats import safetensors, torch_zip
 from workbench.formats.contents import Contents
@@ -38,20 +36,8 @@ FORMATS: Final[tuple[Format, ...]] = (torch_zip, safetensors)
 
 def read(source: ByteSource) -> Contents:
     """What the file holds. OpenError or NotACheckpointError when it is broken or something else."""
-    with _collector_paused():
+    with collector.paused():
         for known in FORMATS:
             if known.sniff(source):
                 return known.read(source)
     raise what_is_it(source)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """A tree is millions of small objects and no garbage: looking for cycles meanwhile doubles the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -7,7 +7,6 @@ from typing import Final
 from workbench.core.tree import MAX_ROW_TEXT, MAX_ROWS
 
 __all__ = [
-    "MAX_COMPRESSED_TAKE",
     "MAX_DIGITS",
     "MAX_DIRECTORY",
     "MAX_GLOBALS",
@@ -38,9 +37,6 @@ MAX_DIGITS: Final = 4300
 
 MAX_GLOBALS: Final = 100_000
 """Distinct names one pickle may mention."""
-
-MAX_COMPRESSED_TAKE: Final = 1 << 20
-"""Packed bytes taken at a time while inflating."""
 
 
 def inflated_limit(declared: int, packed: int) -> int:

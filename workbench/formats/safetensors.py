@@ -8,10 +8,10 @@ from typing import Final, NoReturn
 
 from workbench.core.source import MAX_READ, ByteSource
 from workbench.core.tensor import DTYPES, MAX_RANK, Storage, TensorRef, contiguous_strides
-from workbench.core.tree import MAX_ROWS, Dict
+from workbench.core.tree import Dict
 from workbench.errors import OpenError, printable
 from workbench.formats.contents import Contents, fingerprint
-from workbench.formats.limits import MAX_HEADER, MAX_HEADER_INTEGER_DIGITS
+from workbench.formats.limits import MAX_HEADER, MAX_HEADER_INTEGER_DIGITS, MAX_ROWS
 
 __all__ = ["name", "read", "sniff"]
 

@@ -38,12 +38,14 @@ def close_gaps(keys: Sequence[str], *, dot_is_root: bool) -> list[str]:
     found: dict[str, dict[str, int]] = {}
     seen: set[str] = {""}
     for key in keys:
-        prefix, segment = _split(key)
-        _note(found, prefix, segment)
+        prefix = key[: key.rfind(".") + 1]
+        if key[-1:].isdigit():
+            _note(found, prefix, key[len(prefix) :])
         while prefix not in seen:
             seen.add(prefix)
             prefix, segment = _split(prefix[:-1])
-            _note(found, prefix, segment)
+            if segment[-1:].isdigit():
+                _note(found, prefix, segment)
     if dot_is_root and "." in found:
         found[""] = found.get("", {}) | found["."]
         found["."] = found[""]
@@ -63,12 +65,12 @@ def close_gaps(keys: Sequence[str], *, dot_is_root: bool) -> list[str]:
 
 def _split(key: str) -> tuple[str, str]:
     """All before the last segment, with its dot, and the last segment."""
-    segment = key.rpartition(".")[2]
-    return key[: len(key) - len(segment)], segment
+    cut = key.rfind(".") + 1
+    return key[:cut], key[cut:]
 
 
 def _note(found: dict[str, dict[str, int]], prefix: str, segment: str) -> None:
-    if segment[-1:].isdigit() and (number := as_index(segment)) is not None:
+    if (number := as_index(segment)) is not None:
         found.setdefault(prefix, {})[segment] = number
 
 

@@ -119,8 +119,8 @@ class Outline:
             if not isinstance(node, int) and node.children:
                 pending.append(("", None, len(lines), 0))
                 lines.append((key, shown, depth, -1, len(order), 0, 0))
-                shown, depth = len(key) + 1, depth + 1
-                pending.extend((f"{key}.{name}", child, shown, depth) for name, child in reversed(node.children.items()))
+                below, shown, depth = reversed(node.children.items()), len(key) + 1, depth + 1
+                pending.extend((f"{key}.{name}", child, shown, depth) for name, child in below)
 
     def opened_at_first(self, n_lines: int) -> frozenset[int]:
         """The lines of the groups that a fresh table has open: whole levels, as many as stay within `n_lines`."""

@@ -15,7 +15,7 @@ def bundle(entry: Path) -> str:
     """The text of ``entry`` with its local imports inlined, each in a scope of its own.
 
     Understood are ``import {a, b as c} from "./x.js";`` on one line, ``export`` before a function, class or const, and
-    ``export default`` in the entry alone. ValueError for everything else, for cycles and for names that are not exported.
+    ``export default`` in the entry alone. ValueError for all else, for cycles and for names that are not exported.
     Doc comments on lines of their own are left out.
     """
     done: dict[Path, tuple[str, ...]] = {}

@@ -139,9 +139,7 @@ _INERT_EXACT: Final = frozenset(
         numpy.random._pickle.__bit_generator_ctor"""
     )
 )
-_INERT_BUILTINS: Final = frozenset(
-    _words("object list dict tuple slice range xrange int long float str unicode bool")
-)
+_INERT_BUILTINS: Final = frozenset(_words("object list dict tuple slice range xrange int long float str unicode bool"))
 
 _EFFECTS: Final[dict[str, tuple[str, str]]] = {
     "runs-a-program": (

@@ -129,7 +129,7 @@ export function createFrame(app, need, parts, changed) {
   }
 
   const watch = new ResizeObserver(() => {
-    const found = root.closest("[data-wb-fill], .wb-fill");
+    const found = root.closest("[data-wb-fill], .wb-fill, .jp-LinkedOutputView");
     if (host === undefined || found !== host) {
       host = found;
       if (found) watch.observe(found);

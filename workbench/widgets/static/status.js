@@ -5,10 +5,11 @@ import { collisionWords, count, equation } from "./text.js";
 
 /** @param {App} app @returns {Part & {say(text: string): void, toggleKeys(): void, keys: HTMLElement}} */
 export function createStatus(app) {
-  const live = h("span", { class: "wb-live", role: "status", "aria-live": "polite" });
+  const line = h("span", { class: "wb-live" });
+  const spoken = h("span", { class: "wb-hidden", role: "status", "aria-live": "polite" });
   const said = h("span", { class: "wb-said", role: "status" });
   const help = h("button", { type: "button", class: "wb-help", "aria-expanded": "false", "aria-label": "List of keys" }, kbd("?"), h("span", { class: "wb-hintword" }, " keys"));
-  const el = h("footer", { class: "wb-status", "aria-label": "Status", "data-region": "status" }, live, said, h("span", { class: "wb-space" }),
+  const el = h("footer", { class: "wb-status", "aria-label": "Status", "data-region": "status" }, line, spoken, said, h("span", { class: "wb-space" }),
     h("span", { class: "wb-f6" }, kbd("F6"), h("span", { class: "wb-hintword" }, " next region")), help);
   const close = button("Close", { icon: "x", kind: "small" });
   const keys = h("div", { class: "wb-keys", role: "region", "aria-label": "Keys", tabindex: "-1", hidden: true },
@@ -36,7 +37,7 @@ export function createStatus(app) {
 
   /** @type {any} */
   let timer = 0;
-  let shownAt = 0;
+  let spokenAt = 0;
   /** @type {any} */
   let clear = 0;
   app.signal.addEventListener("abort", () => {
@@ -45,12 +46,10 @@ export function createStatus(app) {
   });
 
   function paint() {
-    shownAt = Date.now();
-    timer = 0;
     const summary = app.summary();
-    if (summary.state !== "open") return fill(live);
+    if (summary.state !== "open") return fill(line);
     const red = summary.n_collisions > 0;
-    fill(live,
+    return fill(line,
       h("span", { class: red ? "wb-red" : "", "data-equation": true }, ...equation(summary.equation, summary.top_level_key).map(([text, bold]) => (bold ? h("b", {}, text) : text))),
       h("span", { class: red ? "wb-red" : "" }, collisionWords(summary.n_collisions, summary.blocked !== null)),
       h("span", {}, `${count(summary.counts.remapped)} remapped, ${count(summary.counts.reindexed)} reindexed`),
@@ -58,14 +57,19 @@ export function createStatus(app) {
       summary.reindex && h("span", { class: "wb-extra" }, summary.reindex),
       h("span", { class: "wb-plan" }, `plan ${summary.plan.number} in ${summary.plan.ms} ms`));
   }
+  function speak() {
+    spokenAt = Date.now();
+    timer = 0;
+    const summary = app.summary();
+    const words = summary.state === "open" ? [...equation(summary.equation, summary.top_level_key).map(([text]) => text), ", ", collisionWords(summary.n_collisions, summary.blocked !== null)] : [];
+    spoken.textContent = words.join("");
+  }
   return {
     el, keys, toggleKeys,
-    /** At most once a second, so that readers can follow. */
+    /** The line at once; what is read aloud at most once a second, so that one can follow. */
     update() {
-      if (timer) return;
-      const wait = shownAt + 1000 - Date.now();
-      if (wait <= 0) paint();
-      else timer = setTimeout(paint, wait);
+      paint();
+      if (!timer) timer = setTimeout(speak, Math.max(0, spokenAt + 1000 - Date.now()));
     },
     say(text) {
       const show = (/** @type {string} */ words) => {

@@ -17,7 +17,7 @@ const HEADS = ["Original key", "Remapped key", "Shape", "dtype", "Size", "Status
 export function createTable(app) {
   const arrangement = h("select", { class: "wb-select", "aria-label": "Arrangement" },
     ...Object.entries(ARRANGEMENTS).map(([value, words]) => h("option", { value }, words)));
-  const field = h("input", { type: "text", class: "wb-bare", "aria-label": "Find in keys", placeholder: "Find: segment, glob, /regex/, dtype:, shape:",
+  const field = h("input", { type: "text", class: "wb-bare", "aria-label": "Find in keys", placeholder: "Find in original and remapped keys",
     spellcheck: "false", autocomplete: "off" });
   const found = h("span", { class: "wb-found", role: "status" });
   const slash = kbd("/");

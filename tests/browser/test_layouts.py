@@ -1,0 +1,108 @@
+"""The layouts by width, and the pictures in docs/: WORKBENCH_PICTURES=docs writes them there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+if TYPE_CHECKING:
+    from conftest import LabPage
+
+
+def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("WORKBENCH_PICTURES", tmp_path))
+    lab.page.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+
+def type_the_rule(lab: LabPage, view: Locator) -> None:
+    view.get_by_role("row").nth(1).click()
+    lab.page.keyboard.press("n")
+    lab.page.keyboard.type(r"conv\.(.*)")
+    lab.page.keyboard.press("Tab")
+    lab.page.keyboard.type("$1")
+    expect(view.get_by_text("(prefix removed)")).to_be_visible()
+    expect(view.get_by_text("First hit")).to_be_visible()
+
+
+def box(view: Locator, region: str) -> dict[str, float]:
+    found = view.locator(f"[data-region={region}]").locator("visible=true").bounding_box()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_in_a_tab_of_its_own_rules_and_export_stand_right_of_the_table(lab: LabPage, tmp_path: Path, theme) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    lab.theme(theme)
+    lab.page.locator(".jp-OutputArea-output .wb-root").first.click(position={"x": 300, "y": 20})
+    lab.command("notebook:create-output-view")
+    lab.page.evaluate(
+        "() => { const shell = window.jupyterapp.shell; shell.collapseLeft(); shell.mode = 'single-document'; }"
+    )
+    view = lab.page.locator(".jp-LinkedOutputView .wb-root")
+    expect(view).to_be_visible()
+    expect(view).to_have_attribute("data-layout", "two")
+    type_the_rule(lab, view)
+    table, rules, panel = (box(view, region) for region in ("table", "rules", "panel"))
+    assert table["x"] + table["width"] <= rules["x"] + 1
+    assert abs(rules["x"] - panel["x"]) <= 1
+    assert rules["y"] + rules["height"] <= panel["y"] + 8
+    picture(lab, f"workbench-{theme}", tmp_path)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_in_a_notebook_cell_the_table_stands_above_rules_and_export(lab: LabPage, tmp_path: Path, theme) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    lab.theme(theme)
+    view = lab.workbench()
+    expect(view).to_have_attribute("data-layout", "stack")
+    type_the_rule(lab, view)
+    table, rules, panel = (box(view, region) for region in ("table", "rules", "panel"))
+    assert table["y"] + table["height"] <= rules["y"] + 8
+    assert rules["x"] + rules["width"] <= panel["x"] + 8
+    picture(lab, f"workbench-cell-{theme}", tmp_path)
+
+
+def test_a_narrow_view_puts_rules_and_export_behind_tabs(lab: LabPage, tmp_path: Path) -> None:
+    lab.page.set_viewport_size({"width": 980, "height": 800})
+    lab.notebook_on("net_prefixed.pt")
+    view = lab.workbench()
+    expect(view).to_have_attribute("data-layout", "narrow")
+    view.get_by_role("tab", name="Export").click()
+    expect(view.get_by_role("button", name="Export 3 files", exact=True)).to_be_visible()
+    picture(lab, "narrow", tmp_path)
+
+
+def test_a_wide_view_has_three_columns(lab: LabPage, tmp_path: Path) -> None:
+    lab.page.set_viewport_size({"width": 2100, "height": 1000})
+    lab.notebook_on("net_prefixed.pt")
+    view = lab.workbench()
+    expect(view).to_have_attribute("data-layout", "three")
+    table, rules, panel = (box(view, region) for region in ("table", "rules", "panel"))
+    assert table["x"] < rules["x"] < panel["x"]
+    assert abs(rules["y"] - panel["y"]) <= 1
+    picture(lab, "wide", tmp_path)
+
+
+def test_a_collision_and_a_faulty_pattern_show_beside_what_they_concern(lab: LabPage, tmp_path: Path) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = lab.workbench()
+    view.get_by_role("row").nth(1).click()
+    lab.page.keyboard.press("n")
+    lab.page.keyboard.type(r"conv\d")
+    expect(view.get_by_text("Export is blocked: 1 remapped key is claimed twice.")).to_be_visible()
+    picture(lab, "collision", tmp_path)
+    lab.page.keyboard.type("(")
+    expect(view.get_by_text("unclosed group")).to_be_visible()
+    picture(lab, "pattern-error", tmp_path)
+
+
+def test_a_file_that_is_cut_off_says_where_and_what_to_do(lab: LabPage, tmp_path: Path) -> None:
+    (lab.server.root / "broken.pt").write_bytes((lab.server.root / "net.pt").read_bytes()[:900])
+    lab.notebook_on("broken.pt")
+    expect(lab.workbench().get_by_role("alert")).to_contain_text("broken.pt")
+    picture(lab, "broken", tmp_path)
