@@ -22,18 +22,28 @@ class Reader:
     dot_is_root: bool
 
 
+_PYTORCH: Final = ("torch-zip", "torch-legacy", "torch-tar", "pickle")
 _TABLE: Final[dict[tuple[str, str], Reader]] = {
-    ("0.21", "torch-zip"): Reader("PytorchStore", closes_gaps=True, dot_is_root=False),
-    ("0.21", "safetensors"): Reader("SafetensorsStore", closes_gaps=False, dot_is_root=False),
-    ("0.22", "torch-zip"): Reader("PytorchStore", closes_gaps=True, dot_is_root=True),
-    ("0.22", "safetensors"): Reader("SafetensorsStore", closes_gaps=False, dot_is_root=True),
-    ("0.23", "torch-zip"): Reader("PytorchStore", closes_gaps=True, dot_is_root=True),
-    ("0.23", "safetensors"): Reader("SafetensorsStore", closes_gaps=False, dot_is_root=True),
+    (version, container): Reader(api, closes_gaps=closes_gaps, dot_is_root=dot_is_root)
+    for version, dot_is_root in (("0.21", False), ("0.22", True), ("0.23", True))
+    for containers, api, closes_gaps in (
+        (_PYTORCH, "PytorchStore", True),
+        (("safetensors",), "SafetensorsStore", False),
+        (("burnpack",), "BurnpackStore", False),
+    )
+    for container in containers
 }
 
 VERSIONS: Final = tuple(sorted({version for version, _ in _TABLE}))
 
 
 def reader_for(version: str, container: str) -> Reader:
-    """The store of Burn `version` that fits a `container` (a checkpoint's `format`). Raises KeyError."""
-    return _TABLE[version, container]
+    """The store of Burn `version` that fits a `container` (a checkpoint's `format`).
+
+    One without a name where that version has no store for it: such a file is for `export` first.
+    Raises KeyError for a version that is not in `VERSIONS`.
+    """
+    if version not in VERSIONS:
+        raise KeyError(version)
+    dot_is_root = _TABLE[version, "torch-zip"].dot_is_root
+    return _TABLE.get((version, container), Reader("", closes_gaps=False, dot_is_root=dot_is_root))

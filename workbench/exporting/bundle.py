@@ -58,10 +58,10 @@ def export(plan: Plan, folder: str | os.PathLike[str], *, overwrite: bool = Fals
 
 def planned_files(plan: Plan) -> list[tuple[str, str]]:
     """The files that an export of `plan` would write, each with a few words on what is in it."""
-    nbytes = sum(row.tensor.nbytes for row in plan.rows if row.status != "skipped")
+    size = bytes_text(plan.nbytes_out)
     return [
-        (_MAPPING, count_text(len(plan.rows), "row")),
-        *((name, f"{bytes_text(nbytes)} of tensors") for name in _WEIGHTS),
+        (_MAPPING, count_text(len(plan), "row")),
+        *((name, f"{size} of tensors") for name in _WEIGHTS),
     ]
 
 

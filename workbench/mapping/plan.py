@@ -60,7 +60,12 @@ class _Stage:
 
 
 class Plan:
-    """One row per tensor under the mapping's top-level key, in file order. Made by `Mapping.plan`; never changes."""
+    """One row per tensor under the mapping's top-level key, in file order. Made by `Mapping.plan`; never changes.
+
+    By row: `originals` (keys), `after_rules`, `remapped` (final keys), `tensors`, `sizes` (bytes), `codes` (places in
+    `STATUSES`). `dtypes` tells for each dtype how many tensors and bytes have it, most bytes first. `outside` are the
+    tensors that are not under the top-level key.
+    """
 
     def __init__(self, mapping: Mapping, checkpoint: Checkpoint, *, _earlier: Plan | None = None) -> None:
         start = time.perf_counter()
@@ -77,11 +82,14 @@ class Plan:
             self.tensors: tuple[TensorRef, ...] = tuple(tensor for _, tensor in chosen)
             inside = {id(tensor) for tensor in self.tensors}
             self.outside = tuple(tensor for tensor in checkpoint.tensors if id(tensor) not in inside)
+            self.sizes = [tensor.nbytes for tensor in self.tensors]
+            self.dtypes = _dtypes(self.tensors, self.sizes)
             self._reasons = _reasons(self.originals, self.tensors)
             names = [key if _is_text(key) else "" for key in self.originals]
             self._start = regex.column(names)
         else:
             self.originals, self.tensors, self.outside = earlier.originals, earlier.tensors, earlier.outside
+            self.sizes, self.dtypes = earlier.sizes, earlier.dtypes
             self._reasons, self._start = earlier._reasons, earlier._start
 
         self._stages = self._run(earlier)
@@ -123,6 +131,12 @@ class Plan:
         """Tensors that an export would hold."""
         counts = self.counts
         return counts["all"] - counts[Status.SKIPPED] - counts[Status.COLLISION]
+
+    @property
+    def nbytes_out(self) -> int:
+        """Bytes of the tensors that an export would hold."""
+        kept = self.codes < STATUSES.index(Status.SKIPPED)
+        return sum(size for size, keep in zip(self.sizes, kept.tolist(), strict=True) if keep)
 
     def hits(self, rule: int) -> npt.NDArray[np.bool_] | None:
         """Which rows the rule with index `rule` hit; None where it is disabled."""
@@ -310,6 +324,16 @@ def _is_text(key: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _dtypes(tensors: Sequence[TensorRef], sizes: Sequence[int]) -> tuple[tuple[str, int, int], ...]:
+    """Name, number of tensors and bytes of each dtype."""
+    totals: dict[str, list[int]] = {}
+    for tensor, size in zip(tensors, sizes, strict=True):
+        total = totals.setdefault(tensor.dtype.name, [0, 0])
+        total[0] += 1
+        total[1] += size
+    return tuple((name, n, size) for name, (n, size) in sorted(totals.items(), key=lambda item: -item[1][1]))
 
 
 def _reasons(keys: Sequence[str], tensors: Sequence[TensorRef]) -> dict[int, str]:

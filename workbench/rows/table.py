@@ -64,6 +64,8 @@ class Table:
         if view.open is None:
             view = replace(view, open=self.outline.opened_at_first(_TWO_SCREENS))
         self.view = view
+        if earlier is not None and earlier.plan is plan and "_searched" in earlier.__dict__:
+            self._searched = earlier._searched
         self.found: npt.NDArray[np.bool_] | None = self._filter() if view.is_filtered else None
         self.lines: list[int]
         if earlier is not None and same_keys and self._stands_still(earlier):
@@ -191,13 +193,15 @@ class Table:
         if view.chip != "all":
             found &= plan.codes == STATUSES.index(Status(view.chip))
         if view.terms:
-            keys = [
-                f"{one}\n{other}".lower() if one is not other else one.lower()
-                for one, other in zip(plan.originals, plan.remapped, strict=True)
-            ]
             for term in view.terms:
-                found &= np.array([term in key for key in keys], np.bool_)
+                found &= np.array([term in text for text in self._searched], np.bool_)
         return found
+
+    @cached_property
+    def _searched(self) -> list[str]:
+        """Both keys of each row in lower case; a text to find has no line end, so it is never found across the two."""
+        pairs = zip(self.plan.originals, self.plan.remapped, strict=True)
+        return [original.lower() if original == key else f"{original}\n{key}".lower() for original, key in pairs]
 
     def _row(self, line: int) -> int | None:
         """The plan's row that a line shows; None for groups and for what lies outside."""
@@ -356,8 +360,8 @@ class Table:
         """Running totals along the outline's order: rows of each status, and bytes."""
         codes = self.plan.codes[self._order_array]
         counts = [np.concatenate(([0], np.cumsum(codes == code))) for code in range(len(STATUSES))]
-        tensors = self.plan.tensors
-        return counts, [0, *accumulate(tensors[row].nbytes for row in self.outline.order)]
+        sizes = self.plan.sizes
+        return counts, [0, *accumulate([sizes[row] for row in self.outline.order])]
 
     def _prefix(self, item: Item, *, moved: bool) -> str | None:
         """What a group's key becomes when all of its tensors move together; None where they part."""

@@ -47,11 +47,6 @@ def summary(session: Session) -> Facts:
 
 def _open(session: Session, plan: Plan) -> Facts:
     checkpoint, mapping = plan.checkpoint, plan.mapping
-    dtypes: dict[str, list[int]] = {}
-    for tensor in plan.tensors:
-        tally = dtypes.setdefault(tensor.dtype.name, [0, 0])
-        tally[0] += 1
-        tally[1] += tensor.nbytes
     counts = plan.counts
     return {
         "state": "open",
@@ -59,11 +54,8 @@ def _open(session: Session, plan: Plan) -> Facts:
         "path": printable(checkpoint.path, 1_000),
         "kind": checkpoint.kind,
         "n_tensors": len(checkpoint.tensors),
-        "nbytes": checkpoint.nbytes,
-        "dtypes": [
-            {"dtype": name, "n_tensors": n, "nbytes": nbytes}
-            for name, (n, nbytes) in sorted(dtypes.items(), key=lambda item: -item[1][1])
-        ],
+        "nbytes": sum(plan.sizes) + sum(tensor.nbytes for tensor in plan.outside),
+        "dtypes": [{"dtype": name, "n_tensors": n, "nbytes": nbytes} for name, n, nbytes in plan.dtypes],
         "top_level_keys": [
             {"key": printable(top.key, 200), "n_tensors": top.n_tensors, "nbytes": top.nbytes}
             for top in checkpoint.top_level_keys
@@ -79,7 +71,7 @@ def _open(session: Session, plan: Plan) -> Facts:
         },
         "n_collisions": len(plan.collisions),
         "blocked": _blocked(plan),
-        "burn": f"Burn {mapping.burn}, {plan.reader_api}" if mapping.burn else "",
+        "burn": f"Burn {mapping.burn}, {plan.reader_api or 'no reader for this file'}" if mapping.burn else "",
         "reindex": "indices closed up" if plan.reindexes else "indices kept",
         "plan": {"number": session.plan_number, "ms": round(plan.seconds * 1_000)},
         "export": {
