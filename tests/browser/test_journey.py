@@ -81,6 +81,39 @@ def test_strip_a_prefix_by_keyboard_collide_undo_export_and_read_back(lab: LabPa
     assert lab.errors == []
 
 
+def test_rules_are_switched_moved_deleted_and_brought_back_by_keyboard_alone(lab: LabPage) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view, keyboard = lab.workbench(), lab.page.keyboard
+    rows(view).first.click()
+    for pattern, replacement in [("conv1", "first"), ("conv2", "second")]:
+        keyboard.press("n")
+        keyboard.type(pattern)
+        keyboard.press("Tab")
+        keyboard.type(replacement)
+        becomes(view, f"conv.{pattern}.weight", f"conv.{replacement}.weight")
+        keyboard.press("Enter")
+    rule = view.get_by_role("group", name="Rule 2, 1 key")
+    expect(rule).to_be_focused()
+    expect(rule).to_contain_text("conv2")
+
+    keyboard.press("Alt+ArrowUp")
+    expect(view.get_by_role("group", name="Rule 1, 1 key")).to_contain_text("conv2")
+    keyboard.press("Space")
+    expect(view.get_by_role("checkbox", name="Rule 1 on")).not_to_be_checked()
+    expect(view.get_by_role("row", name="conv.conv2.weight, 2 by 2 by 2 by 2, float32, unchanged")).to_be_visible()
+    keyboard.press("Delete")
+    expect(view.get_by_role("group", name="Rule 1, 2 keys")).to_contain_text("conv1")
+    expect(view.get_by_role("group", name="Rule 1, 2 keys")).to_be_focused()
+
+    for _ in range(3):
+        keyboard.press("Control+z")
+    expect(view.get_by_role("group", name="Rule 2, 1 key")).to_contain_text("conv2")
+    becomes(view, "conv.conv2.weight", "conv.second.weight")
+    keyboard.press("Control+Shift+z")
+    expect(view.get_by_role("group", name="Rule 1, 1 key")).to_contain_text("conv2")
+    assert lab.errors == []
+
+
 def test_keys_in_the_workbench_do_not_reach_the_notebook(lab: LabPage) -> None:
     lab.open_notebook(PREFIXED)
     view = lab.workbench()
