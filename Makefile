@@ -1,5 +1,6 @@
 # make lab     JupyterLab on the first notebook, a sample checkpoint in the workbench
 # make test    every test
+# make fuzz    hostile files without end: make fuzz SECONDS=1800
 # make check   style, types, layers
 # make setup   what the three above install, without running anything
 
@@ -12,7 +13,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CI),--qui
 # Test processes at a time. The browser tests come after the others, in one process: they share one JupyterLab.
 WORKERS ?= 2
 
-.PHONY: lab test check setup types
+# How long `make fuzz` runs.
+SECONDS ?= 600
+
+.PHONY: lab test fuzz check setup types
 .NOTPARALLEL:
 
 # JupyterLab writes outputs into the notebook that it shows: that is a copy, made once, which git does not see.
@@ -43,6 +47,9 @@ test: $(VENV)/installed-test
 		echo "node --test"; test -z "$$files" || node --test --test-reporter=spec $$files || failed=1; \
 	elif test -n "$$CI"; then failed=1; fi; \
 	exit $$failed
+
+fuzz: $(VENV)/installed-test
+	$(BIN)/python -m tests.fuzz $(SECONDS)
 
 check: $(VENV)/installed-check types
 	$(BIN)/ruff check

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
-from workbench import formats
-from workbench.core.source import ByteSource, FileSource
+from workbench.core import sharing
+from workbench.core.beside import Beside
+from workbench.core.entries import Value, module_classes, values_of
+from workbench.core.sharing import SharedStorage
+from workbench.core.source import ByteSource
 from workbench.core.tensor import TensorRef
 from workbench.core.text import bytes_text, count_text, shape_text
 from workbench.core.tree import Dict, Opaque, StorageNode, module_parts
 from workbench.errors import TensorError, UnknownKeyError, WorkbenchError, printable
 from workbench.finding import Finding, Severity
+from workbench.formats.folders import Opened, open_path, open_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +30,22 @@ __all__ = ["Checkpoint", "TopLevelKey", "checkpoint_of", "open_checkpoint"]
 
 _ROWS_SHOWN: Final = 20
 _KEY_SHOWN: Final = 60
-_FORMAT_WORDS: Final = {"torch-zip": "PyTorch zip", "safetensors": "safetensors"}
+_FORMAT_WORDS: Final = {
+    "torch-zip": "PyTorch zip",
+    "torch-legacy": "PyTorch stream (before 1.6)",
+    "torch-tar": "PyTorch tar (0.1)",
+    "pickle": "plain pickle",
+    "safetensors": "safetensors",
+    "safetensors-shards": "safetensors in shards",
+    "torch-shards": "PyTorch files in shards",
+    "npz": "numpy archive",
+    "burnpack": "Burn burnpack",
+    "mpk": "Burn record",
+    "npy": "numpy array",
+    "torchscript": "TorchScript",
+    "pt2": "torch.export program",
+    "torch-package": "torch.package",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +64,9 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     >>> ckpt = open_checkpoint("net.pt")  # doctest: +SKIP
     >>> ckpt["conv1.weight"].shape  # doctest: +SKIP
     (64, 3, 7, 7)
+
+    `names` tells what each class or function that a pickle of the file names is ("needed for tensors", "inert",
+    "unknown", "dangerous"); `beside` are the tensors that no state_dict() names, each with the reason.
     """
 
     name: str
@@ -55,27 +78,50 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     findings: tuple[Finding, ...] = field(repr=False)
     metadata: dict[str, str] = field(repr=False)
     fingerprint: str
+    beside: tuple[Beside, ...] = field(repr=False)
+    names: dict[str, str] = field(repr=False)
     _by_key: dict[str, TensorRef | int] = field(repr=False)
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of all values together; shared storages count once per tensor."""
         return sum(tensor.nbytes for tensor in self.tensors)
+
+    @cached_property
+    def ties(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of keys whose tensors are the very same view of one storage: tied weights, in file order."""
+        return tuple(tuple(tensor.key for tensor in group) for group in sharing.ties(self.tensors))
+
+    @cached_property
+    def views(self) -> tuple[SharedStorage, ...]:
+        """The storages in which several different tensors lie."""
+        return sharing.shared_storages(self.tensors)
+
+    @cached_property
+    def modules(self) -> dict[str, str]:
+        """The class path of each module of a whole-model save, by its key; "" is the key of the file itself."""
+        return module_classes(self.tree)
+
+    @cached_property
+    def other_values(self) -> tuple[Value, ...]:
+        """The values of the file that are no tensors (epoch, settings, …), each as a line of text."""
+        found = tuple(values_of(self.tree))
+        return () if len(found) == 1 and not found[0].key else found
 
     @property
     def kind(self) -> str:
         """What was saved, and in which format, in words."""
         words = _FORMAT_WORDS.get(self.format, self.format)
-        if self.format == "safetensors":
+        if self.format in ("safetensors", "safetensors-shards"):
             return words
         return f"{_shape_of_tree(self.tree, bool(self.tensors))}, {words}"
 
-    @property
+    @cached_property
     def is_nested(self) -> bool:
         """Whether the tensors lie in containers below the root."""
         return any(len(tensor.path) > 1 for tensor in self.tensors) and module_parts(self.tree) is None
 
-    @property
+    @cached_property
     def top_level_keys(self) -> tuple[TopLevelKey, ...]:
         """The entries of the root that hold tensors of their own, most bytes first; none when the file is flat."""
         if not isinstance(self.tree, Dict) or not self.is_nested:
@@ -246,22 +292,31 @@ def _shape_of_tree(tree: object, has_tensors: bool) -> str:
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint: its tree and table of tensors, no tensor bytes, nothing of it run.
 
-    OpenError when the file is broken, NotACheckpointError when it is something else.
+    The path may name a file, or a sharded checkpoint by its folder, its index or one of its shards. OpenError when
+    it is broken, NotACheckpointError when it is something else.
     """
-    return checkpoint_of(FileSource(path))
+    try:
+        return _checkpoint(open_path(path))
+    except (MemoryError, RecursionError) as error:
+        raise _out_of_memory(os.fspath(path), error) from None
 
 
 def checkpoint_of(source: ByteSource) -> Checkpoint:
     """The checkpoint in an open source."""
     try:
-        contents = formats.read(source)
+        return _checkpoint(open_source(source))
     except (MemoryError, RecursionError) as error:
-        raise WorkbenchError(
-            "The file needs more memory than there is.",
-            path=source.path or source.name,
-            cause=type(error).__name__,
-            code="out-of-memory",
-        ) from None
+        raise _out_of_memory(source.path or source.name, error) from None
+
+
+def _out_of_memory(path: str, error: Exception) -> WorkbenchError:
+    return WorkbenchError(
+        "The file needs more memory than there is.", path=path, cause=type(error).__name__, code="out-of-memory"
+    )
+
+
+def _checkpoint(opened: Opened) -> Checkpoint:
+    contents = opened.contents
     by_key: dict[str, TensorRef | int] = {}
     for tensor in contents.tensors:
         before = by_key.get(tensor.key)
@@ -272,14 +327,16 @@ def checkpoint_of(source: ByteSource) -> Checkpoint:
         text = f"{by_key[key]} tensors have the joined key {printable(key, 120)!r}: read them from .tensors."
         findings.append(Finding("same-key", Severity.WARNING, f"key {printable(key, 120)}", text))
     return Checkpoint(
-        name=source.name,
-        path=source.path or source.name,
-        size=source.size,
+        name=opened.name,
+        path=opened.path,
+        size=opened.size,
         format=contents.format,
         tree=contents.tree,
         tensors=contents.tensors,
         findings=tuple(findings),
         metadata=contents.metadata,
         fingerprint=contents.fingerprint,
+        beside=contents.beside,
+        names=contents.names,
         _by_key=by_key,
     )

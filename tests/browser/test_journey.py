@@ -8,6 +8,7 @@ import numpy as np
 from playwright.sync_api import Locator, expect
 
 import workbench as wb
+from tests.oracles import torch
 
 if TYPE_CHECKING:
     from conftest import LabPage
@@ -184,3 +185,20 @@ def test_a_hundred_thousand_keys_open_jump_and_follow_typing(lab: LabPage) -> No
     lab.page.keyboard.press("Tab")
     lab.page.keyboard.type("blocks")
     becomes(view, "layers.22500.a", "blocks.22500.a")
+
+
+def test_a_whole_model_shows_its_classes_what_is_beside_it_and_its_values(lab: LabPage) -> None:
+    nn = torch().nn
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    model.register_buffer("mask", torch().zeros(3), persistent=False)
+    torch().save({"model": model, "epoch": 7}, lab.server.root / "whole.pt")
+    lab.notebook_on("whole.pt")
+    view, keyboard = lab.workbench(), lab.page.keyboard
+    view.get_by_label("Top-level key").select_option("model")
+    expect(view.get_by_role("row", name="2, becomes 1, group of 2 tensors")).to_contain_text("Linear")
+    view.get_by_role("row", name="Values of the file, not exported").click()
+    keyboard.press("ArrowRight")
+    expect(view.get_by_role("row", name="epoch, 7, not exported")).to_be_visible()
+    view.get_by_role("row", name="Beside the state_dict, not exported").click()
+    keyboard.press("ArrowRight")
+    expect(view.get_by_role("row", name="model.mask, it is a non-persistent buffer")).to_be_visible()

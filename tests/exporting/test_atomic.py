@@ -193,7 +193,7 @@ def test_the_source_is_never_written_over(tmp_path, link):
     source.write_text("weights")
     if link:
         link(source, out / "two")
-    assert refused(out, source=str(source)).code == "writes-over-source"
+    assert refused(out, sources=[str(source)]).code == "writes-over-source"
     assert source.read_text() == "weights"
 
 

@@ -424,3 +424,18 @@ def test_planned_files_say_how_much_would_be_written(net):
         ("model.npz", f"{n_bytes} B of tensors"),
         ("model.safetensors", f"{n_bytes} B of tensors"),
     ]
+
+
+def test_no_shard_is_written_over(tmp_path):
+    save_file = safetensors.numpy.save_file
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    save_file({"a": np.ones(2, np.float32)}, folder / "model.safetensors")
+    save_file({"b": np.ones(2, np.float32)}, folder / "other.safetensors")
+    index = {"metadata": {}, "weight_map": {"a": "model.safetensors", "b": "other.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    before = (folder / "model.safetensors").read_bytes()
+    plan = wb.Mapping().plan(wb.open(folder))
+    with pytest.raises(wb.ExportError, match="never writes over its source"):
+        wb.export(plan, folder, overwrite=True)
+    assert (folder / "model.safetensors").read_bytes() == before

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import safetensors
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.formats.suite import FormatSuite, Part, some_bytes
@@ -17,6 +18,8 @@ from tests.make.safetensors import header_of, safetensors_file, with_header
 from workbench import formats
 from workbench.core.source import MemorySource
 from workbench.errors import OpenError, WorkbenchError
+from workbench.formats import safetensors as our_safetensors
+from workbench.formats.safetensors_tiles import tiles
 
 SPELLINGS = {
     "bool": "BOOL",
@@ -190,3 +193,40 @@ def test_writes_of_the_package_come_back(tmp_path: Path) -> None:
     save_file(arrays, tmp_path / "x.safetensors", {"format": "np"})
     contents = opened((tmp_path / "x.safetensors").read_bytes())
     assert {t.key: t.read().tolist() for t in contents.tensors} == {k: v.tolist() for k, v in arrays.items()}
+
+
+NAMES = st.text(st.sampled_from('ab".,{}[]:\\é'), max_size=8)
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(NAMES, st.lists(st.integers(0, 3), max_size=3), max_size=4), st.booleans(), st.booleans())
+def test_the_quick_pattern_and_the_strict_parser_read_the_same(shapes, compact, with_metadata):
+    header, at = ({"__metadata__": {"format": "pt", "a": '","b'}} if with_metadata else {}), 0
+    for name, shape in shapes.items():
+        header[name] = {"dtype": "U8", "shape": shape, "data_offsets": [at, at + math.prod(shape)]}
+        at += math.prod(shape)
+    raw = json.dumps(header, separators=(",", ":") if compact else None, ensure_ascii=False).encode() + b"  "
+    source = MemorySource(len(raw).to_bytes(8, "little") + raw + bytes(at), "made.safetensors")
+    quick = our_safetensors._quick(source, raw, 8 + len(raw))
+    strict = our_safetensors._strict(source, raw, 8 + len(raw))
+    assert quick is None or quick == strict
+    plain = bool(shapes) and not any(set(name) & set('"\\') for name in shapes)
+    assert (quick is not None) == (compact and plain)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":{"dtype":"U8","shape":[01],"data_offsets":[0,1]}}',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},}',
+        '{,"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}{"b":{"dtype":"U8","shape":[0],"data_offsets":[1,1]}}',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[0],"data_offsets":[1,1]}}',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}x',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}, "b":{"dtype":"U8","shape":[0],"data_offsets":[1,1]}}',
+        '{"__metadata__":{"a":"b","a":"c"},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+        '{"__metadata__":{"a":1},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+    ],
+)
+def test_the_quick_pattern_leaves_every_other_spelling_to_the_strict_parser(text):
+    assert tiles(text) is None

@@ -118,12 +118,6 @@ def test_every_protocol_is_read(torch: Any, tmp_path: Path, protocol: int) -> No
     assert open_checkpoint(tmp_path / "p.pt")["w"].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_the_older_stream_is_named(torch: Any, tmp_path: Path) -> None:
-    torch.save({"w": torch.arange(5)}, tmp_path / "p.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(Exception, match="legacy-stream"):
-        open_checkpoint(tmp_path / "p.pt")
-
-
 def test_what_has_no_plain_values_is_listed_beside_what_has(torch: Any, tmp_path: Path) -> None:
     tensors = {
         "plain": torch.arange(3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from tests.formats.suite import FormatSuite, Part, some_bytes
 from tests.make import pickles as p
 from tests.make.zips import Record, make_zip, torch_records, torch_zip
+from tests.oracles import torch as load_torch
 from workbench import formats
 from workbench.core.source import MemorySource
 from workbench.core.tensor import TensorRef, contiguous_strides, dtype_named
@@ -313,7 +315,8 @@ def test_a_dict_subclass_is_walked_and_another_object_is_not() -> None:
     contents = opened(torch_zip(p.pickle(p.dict_of((p.text("a"), subclass), (p.text("b"), stranger))), STORAGES))
     assert [t.key for t in contents.tensors] == ["a.w"]
     (note,) = [finding for finding in contents.findings if finding.code == "tensors-in-object"]
-    assert "`nets.Holder` holds 1 tensor" in note.text
+    assert "`b.hidden`" in note.text
+    assert "`nets.Holder`, which is no module" in note.text
 
 
 def test_a_cycle_ends_and_its_tensors_are_listed_once() -> None:
@@ -513,10 +516,8 @@ def test_other_roots_are_named() -> None:
 @pytest.mark.parametrize(
     ("names", "code"),
     [
-        (["net/data.pkl", "net/constants.pkl", "net/code/a.py"], "torchscript"),
-        (["net/archive_format", "net/data/weights/weight_0"], "torch-export"),
-        (["net/.data/extern_modules", "net/model/data.pkl"], "torch-package"),
-        (["a.npy", "b.npy"], "npz"),
+        (["net/archive_format", "net/data/weights/weight_0"], "other-zip"),
+        (["net/.data/extern_modules", "net/model/text"], "torch-package"),
         (["folder/net.pth"], "zip-of-a-checkpoint"),
         (["net/data/0", "net/version"], "no-pickle"),
         (["hello.txt"], "other-zip"),
@@ -577,3 +578,27 @@ def test_a_payload_behind_the_end_of_the_pickle_is_found() -> None:
 def test_local_header_numbers_are_little_endian_like_the_rest() -> None:
     data = make_zip(records()).data
     assert struct.unpack("<I", data[:4])[0] == 0x04034B50
+
+
+def test_big_endian_bytes_without_a_number_type_are_left_as_they_lie_and_a_finding_says_so(tmp_path: Path) -> None:
+    pickle = state_dict(
+        f=p.tensor("0", 2, (2,), (1,)),
+        c=p.tensor("1", 1, (1,), (1,), kind="ComplexFloatStorage"),
+        b=p.tensor("2", 2, (2,), (1,), kind="BFloat16Storage"),
+        u=p.tensor_v3("3", 4, "uint16", (2,), (1,)),
+    )
+    storages = {
+        "0": np.array([1, 2], ">f4").tobytes(),
+        "1": np.array([1, -2], ">f4").tobytes(),
+        "2": b"\x3f\x80\xc0\0",
+        "3": b"\0\1\0\2",
+    }
+    data = torch_zip(pickle, storages, byteorder="big")
+    contents = opened(data)
+    assert {f.code: f.severity for f in contents.findings} == {"big-endian-bytes": Severity.WARNING}
+    assert contents.tensors[3].read().tolist() == [256, 512]
+    torch = load_torch()
+    (tmp_path / "net.pt").write_bytes(data)
+    expected = torch.load(tmp_path / "net.pt", weights_only=True)
+    for tensor in contents.tensors:
+        assert tensor.read().tobytes() == expected[tensor.key].view(torch.uint8).numpy().tobytes(), tensor.key

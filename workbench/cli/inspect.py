@@ -10,6 +10,9 @@ from workbench.core.tensor import TensorRef
 from workbench.core.text import bytes_text, count_text, shape_text
 from workbench.finding import Finding, Severity
 
+_KINDS = {"needed": "needed for tensors", "inert": "inert", "unknown": "unknown", "dangerous": "dangerous"}
+_VALUES_SHOWN = 20
+
 
 def run(file: Path, *, top_level_key: str | None, as_json: bool) -> int:
     """Print it; 1 where a finding is an error, else 0."""
@@ -73,6 +76,25 @@ def _as_json(
             for entry in checkpoint.top_level_keys
         ],
         "tensors": rows,
+        "n_parameters": sum(tensor.n_elements for _, tensor in tensors),
+        "ties": [list(group) for group in checkpoint.ties],
+        "beside": [
+            {
+                "key": each.tensor.key,
+                "shape": list(each.tensor.shape),
+                "dtype": each.tensor.dtype.name,
+                "nbytes": each.tensor.nbytes,
+                "reason": each.reason,
+            }
+            for each in checkpoint.beside
+        ],
+        "modules": checkpoint.modules,
+        "values": [
+            {"key": value.key, "value": value.text, "type": value.type_name} for value in checkpoint.other_values
+        ],
+        "globals": {
+            kind: [name for name, its in checkpoint.names.items() if its == words] for kind, words in _KINDS.items()
+        },
         "findings": [finding_json(finding) for finding in checkpoint.findings],
     }
 
@@ -107,4 +129,18 @@ def _as_text(
         out.line()
     for key, reason in unreadable:
         out.line(f"unreadable: {key}: {reason}", "yellow")
+    _print_others(out, checkpoint)
     print_findings(out, checkpoint.findings)
+
+
+def _print_others(out: Printer, checkpoint: Checkpoint) -> None:
+    """Ties and values; tensors beside the state_dict are findings."""
+    if checkpoint.ties or checkpoint.other_values:
+        out.line()
+    for group in checkpoint.ties[:_VALUES_SHOWN]:
+        out.line(f"tied: {', '.join(group[:8])}{f' and {len(group) - 8:,} more' if len(group) > 8 else ''}")
+    for value in checkpoint.other_values[:_VALUES_SHOWN]:
+        out.line(f"value: {value.key} = {value.text}", "dim")
+    more = len(checkpoint.other_values) - _VALUES_SHOWN
+    if more > 0:
+        out.line(f"and {count_text(more, 'more value')}; --json lists them", "dim")

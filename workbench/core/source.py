@@ -39,6 +39,10 @@ class ByteSource(Protocol):
         """Bytes ``begin`` to ``begin + n``; OpenError when they are not all there."""
         ...
 
+    def read_into(self, begin: int, out: memoryview) -> None:
+        """Fill ``out``, of bytes, with those from ``begin`` on, without a copy between; OpenError as above."""
+        ...
+
     def check_unchanged(self) -> None:
         """OpenError when the file is not the one that was opened any more."""
         ...
@@ -92,15 +96,31 @@ class FileSource:
                     raise self._changed()
                 data += more
         except OSError as error:
-            raise OpenError(
-                "The file cannot be read.",
-                path=self.path,
-                place=f"byte {begin:,}",
-                cause=f"{error.strerror or error}.",
-                next_step="Copy it to a local disk and open the copy.",
-                code="read-failed",
-            ) from None
+            raise self._failed(begin, error) from None
         return data
+
+    def read_into(self, begin: int, out: memoryview) -> None:
+        """Bytes from ``begin`` on, straight into ``out``."""
+        _check_range(self, begin, len(out))
+        done = 0
+        try:
+            while done < len(out):
+                n = os.preadv(self._descriptor, [out[done:]], begin + done)
+                if not n:
+                    raise self._changed()
+                done += n
+        except OSError as error:
+            raise self._failed(begin, error) from None
+
+    def _failed(self, begin: int, error: OSError) -> OpenError:
+        return OpenError(
+            "The file cannot be read.",
+            path=self.path,
+            place=f"byte {begin:,}",
+            cause=f"{error.strerror or error}.",
+            next_step="Copy it to a local disk and open the copy.",
+            code="read-failed",
+        )
 
     def check_unchanged(self) -> None:
         """Compare device, inode, size and time of the path with those at opening."""
@@ -150,7 +170,7 @@ def _no_regular_file(path: str, mode: int) -> NotACheckpointError:
         return NotACheckpointError(
             "This is a folder.",
             path=path,
-            next_step="Choose one of the files in it; folders of shards are not read yet.",
+            next_step="Choose one of the files in it.",
             code="folder",
         )
     kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device or socket"
@@ -179,6 +199,10 @@ class MemorySource:
         self.bytes_read += n
         self.ranges.append((begin, begin + n))
         return self._data[begin : begin + n]
+
+    def read_into(self, begin: int, out: memoryview) -> None:
+        """A copy of the bytes from ``begin`` on."""
+        out[:] = self.read_exact(begin, len(out))
 
     def check_unchanged(self) -> None:
         """Memory does not change."""

@@ -131,6 +131,13 @@ class Storage:
             return inflate(self.source, self.begin, self.packed, begin, n, self.id)
         return self.source.read_exact(self.begin + begin, n)
 
+    def read_into(self, begin: int, out: memoryview) -> None:
+        """Fill ``out``, of bytes, with those of the storage from ``begin`` on."""
+        if self.packed >= 0 or self.source is None or begin < 0 or begin + len(out) > self.nbytes:
+            out[:] = self.read(begin, len(out))
+        else:
+            self.source.read_into(self.begin + begin, out)
+
     def check_unchanged(self) -> None:
         """OpenError when the file is not the one that was opened any more."""
         if self.source is not None:
@@ -227,11 +234,10 @@ class TensorRef:
 
     def _fill_flat(self, flat: Array) -> None:
         size = self.dtype.itemsize
-        out = flat.view(np.uint8)
+        out = memoryview(flat.view(np.uint8))  # type: ignore[arg-type]
         begin = self.offset * size
         for at in range(0, len(out), CHUNK):
-            n = min(CHUNK, len(out) - at)
-            out[at : at + n] = np.frombuffer(self.storage.read(begin + at, n), np.uint8)
+            self.storage.read_into(begin + at, out[at : at + CHUNK])
 
     def _fill(self, out: Array, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         """Copy into ``out`` by pieces of the storage of at most CHUNK bytes, cutting along the longest stride."""

@@ -8,6 +8,7 @@ a million levels deep, share nodes and hold cycles.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 from workbench.core.tensor import DType, Storage, TensorRef
@@ -23,9 +24,10 @@ __all__ = [
     "Set",
     "StorageNode",
     "brief",
+    "dropped_buffers",
     "key_text",
     "module_parts",
-    "opaque_with_tensors",
+    "table_entries",
     "walk",
 ]
 
@@ -35,9 +37,13 @@ MAX_ROWS: Final = 1_000_000
 MAX_ROW_TEXT: Final = 64 << 20
 """Characters of all their keys together."""
 
+_FREE_ROWS: Final = 200_000
+"""Rows a file may list beyond four for each entry that is a tensor: a few shared objects make any number of them."""
+
 _MAX_STEPS: Final = 4 * MAX_ROWS
 _SMALL: Final = 1 << 31
 _MISSING: Final = object()
+_COMPILED: Final = "torch._dynamo.eval_frame.OptimizedModule"
 
 Path = tuple[str | int, ...]
 
@@ -71,8 +77,7 @@ class Dict(Mapping[object, object]):
         self.class_name = class_name
         self.attributes: object = None
         self.n_repeated = 0
-        for key, value in pairs:
-            self._put((key, value))
+        self._put(chain.from_iterable(pairs))
 
     def _put(self, flat: Iterable[object]) -> None:
         """Add key, value, key, value, .. (for the machine that builds the tree)."""
@@ -220,9 +225,14 @@ def key_text(key: object) -> str | int:
 def module_parts(node: object) -> tuple[Dict, Dict | None, Dict] | None:
     """Parameters, buffers and children of a saved ``torch.nn.Module``, None when the node is none.
 
-    Recognised by what it holds, for its class may be anybody's.
+    Recognised by what it holds, for its class may be anybody's. The one that torch.compile wraps around a module is
+    written as a call with that module, which is its only child.
     """
-    if type(node) is not Opaque or type(node.state) is not Dict:
+    if type(node) is not Opaque:
+        return None
+    if type(node.state) is not Dict:
+        if node.class_path == _COMPILED and type(node.args) is tuple and node.args:
+            return Dict(), None, Dict([("_orig_mod", node.args[0])])
         return None
     parameters, modules = _mapping(node.state.get("_parameters")), _mapping(node.state.get("_modules"))
     if parameters is None or modules is None:
@@ -236,20 +246,24 @@ def _mapping(node: object) -> Dict | None:
     return node if type(node) is Dict else None
 
 
+def dropped_buffers(node: Opaque) -> set[str]:
+    """Names of the buffers of a module that its state_dict() leaves out."""
+    temporary = node.state.get("_non_persistent_buffers_set") if isinstance(node.state, Dict) else None
+    return {item for item in temporary.items if type(item) is str} if type(temporary) is Set else set()
+
+
 def _module_entries(node: Opaque, parts: tuple[Dict, Dict | None, Dict]) -> Iterator[tuple[object, object]]:
     parameters, buffers, modules = parts
     yield from parameters.pairs
     if buffers is not None:
-        state = node.state
-        temporary = state.get("_non_persistent_buffers_set") if isinstance(state, Dict) else None
-        dropped = {item for item in temporary.items if type(item) is str} if type(temporary) is Set else set()
+        dropped = dropped_buffers(node)
         for key, value in buffers.pairs:
             if not (type(key) is str and key in dropped):
                 yield key, value
     yield from modules.pairs
 
 
-def _entries(node: object) -> Iterator[tuple[object, object]] | None:
+def table_entries(node: object) -> Iterator[tuple[object, object]] | None:
     """Segment and value of each child that belongs to the table of tensors; None for a node without any."""
     kind = type(node)
     if kind is Dict:
@@ -267,14 +281,17 @@ def _entries(node: object) -> Iterator[tuple[object, object]] | None:
     return None
 
 
-def _holders(tree: object) -> set[int]:
-    """The ids of all nodes from which a tensor can be reached: the walk enters nothing else."""
+def _holders(tree: object) -> tuple[set[int], int]:
+    """The ids of all nodes from which a tensor can be reached: the walk enters nothing else. And how many tensors
+    they hold as entries, each node counted once.
+    """
+    n_tensors = 0
     parents: dict[int, list[int]] = {id(tree): []}
     holding: list[int] = []
     waiting = [tree]
     while waiting:
         node = waiting.pop()
-        children = _entries(node)
+        children = table_entries(node)
         if children is None:
             continue
         me, holds = id(node), False
@@ -282,6 +299,7 @@ def _holders(tree: object) -> set[int]:
             kind = type(child)
             if kind is TensorRef:
                 holds = True
+                n_tensors += 1
             elif kind is Dict or kind is Opaque or kind is list or kind is tuple:
                 known = parents.get(id(child))
                 if known is None:
@@ -297,7 +315,7 @@ def _holders(tree: object) -> set[int]:
             if parent not in found:
                 found.add(parent)
                 holding.append(parent)
-    return found
+    return found, n_tensors
 
 
 def walk(tree: object) -> Iterator[tuple[Path, TensorRef]]:
@@ -308,10 +326,11 @@ def walk(tree: object) -> Iterator[tuple[Path, TensorRef]]:
     if type(tree) is TensorRef:
         yield (), tree
         return
-    holders = _holders(tree)
+    holders, n_tensors = _holders(tree)
+    most_rows = min(MAX_ROWS, _FREE_ROWS + 4 * n_tensors)
     if id(tree) not in holders:
         return
-    first = _entries(tree)
+    first = table_entries(tree)
     assert first is not None
     stack = [first]
     nodes = [id(tree)]
@@ -325,22 +344,22 @@ def walk(tree: object) -> Iterator[tuple[Path, TensorRef]]:
             if kind is TensorRef:
                 segment = key if type(key) is str else key_text(key)
                 rows += 1
-                text += width + len(segment) + len(prefix) if type(segment) is str else width + 20 + len(prefix)
-                if rows > MAX_ROWS or text > MAX_ROW_TEXT:
+                text += width + len(prefix) + (_width(segment) if type(segment) is str else 20)
+                if rows > most_rows or text > MAX_ROW_TEXT:
                     raise _too_many()
                 yield (*prefix, segment), node  # type: ignore[misc]
             elif id(node) in holders and id(node) not in on_path:
                 steps += 1
                 if steps > _MAX_STEPS:
                     raise _too_many()
-                entries = _entries(node)
+                entries = table_entries(node)
                 assert entries is not None
                 segment = key_text(key)
                 stack.append(entries)
                 nodes.append(id(node))
                 on_path.add(id(node))
                 prefix.append(segment)
-                widths.append(len(segment) if isinstance(segment, str) else 20)
+                widths.append(_width(segment) if isinstance(segment, str) else 20)
                 width += widths[-1]
                 break
         else:
@@ -351,61 +370,16 @@ def walk(tree: object) -> Iterator[tuple[Path, TensorRef]]:
                 prefix.pop()
 
 
+def _width(segment: str) -> int:
+    """Bytes it takes in memory, at most; one wide character makes all of its text wide."""
+    return len(segment) if segment.isascii() else 4 * len(segment)
+
+
 def _too_many() -> OpenError:
     return OpenError(
-        f"The file lists more than {MAX_ROWS:,} tensors, or keys of more than {MAX_ROW_TEXT >> 20} million characters.",
+        f"The file lists more than {MAX_ROWS:,} tensors, or far more than it holds, or keys of more than "
+        f"{MAX_ROW_TEXT >> 20} million characters.",
         cause="It repeats the same few objects over and over.",
         next_step="Ask its author for a flat state_dict.",
         code="too-many-tensors",
     )
-
-
-def opaque_with_tensors(tree: object, limit: int = 20) -> list[tuple[Opaque, int]]:
-    """Objects whose attributes or arguments hold tensors that the table does not list, with how many each.
-
-    Looks only where ``walk`` does not: plain attributes of modules, other people's classes.
-    """
-    found: list[tuple[Opaque, int]] = []
-    listed: set[int] = set()
-    objects: list[Opaque] = []
-    seen = {id(tree)}
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if type(node) is Opaque:
-            objects.append(node)
-        for _, child in _entries(node) or ():
-            if type(child) is TensorRef:
-                listed.add(id(child))
-            elif isinstance(child, (Dict, Opaque, list, tuple)) and id(child) not in seen:
-                seen.add(id(child))
-                waiting.append(child)
-    counted: set[int] = set()
-    for owner in objects:
-        n = 0
-        inner: list[object] = [owner.args, owner.state, owner.kwargs]
-        while inner:
-            node = inner.pop()
-            if type(node) is TensorRef:
-                n += id(node) not in listed and id(node) not in counted
-                counted.add(id(node))
-                continue
-            if id(node) in seen:
-                continue
-            if isinstance(node, (list, tuple)):
-                children: Iterable[object] = node
-            elif isinstance(node, Dict):
-                children = [value for _, value in node.pairs]
-            elif isinstance(node, Set):
-                children = node.items
-            elif isinstance(node, Opaque):
-                children = (node.args, node.state, node.kwargs, node.pairs, node.items)
-            else:
-                continue
-            seen.add(id(node))
-            inner.extend(children)
-        if n:
-            found.append((owner, n))
-            if len(found) == limit:
-                break
-    return found

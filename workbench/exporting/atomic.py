@@ -16,15 +16,15 @@ _PREFIX = ".workbench-"
 
 
 @contextlib.contextmanager
-def staged(folder: Path, names: Sequence[str], *, overwrite: bool, source: str | None = None) -> Iterator[Path]:
+def staged(folder: Path, names: Sequence[str], *, overwrite: bool, sources: Sequence[str] = ()) -> Iterator[Path]:
     """A hidden folder to write `names` into; when the block ends they stand in `folder`, the last name last.
 
     Where the block raises, or a file cannot be put in place, everything is as it was: old files whole, no
     folder made. Other files in `folder` are never touched. Raises `ExportError` before the block where
     `folder` cannot take the files: it is a file, holds some of them already (without `overwrite`), or one of
-    them is `source` itself.
+    them is one of `sources`.
     """
-    check_folder(folder, names, overwrite=overwrite, source=source)
+    check_folder(folder, names, overwrite=overwrite, sources=sources)
     made: list[Path] = []
     staging: Path | None = None
     done = False
@@ -59,7 +59,7 @@ def staged(folder: Path, names: Sequence[str], *, overwrite: bool, source: str |
                     parent.rmdir()
 
 
-def check_folder(folder: Path, names: Sequence[str], *, overwrite: bool, source: str | None = None) -> None:
+def check_folder(folder: Path, names: Sequence[str], *, overwrite: bool, sources: Sequence[str] = ()) -> None:
     """Raise `ExportError` where `names` may not be written into `folder`; touches nothing."""
     if "\0" in str(folder):
         raise _refusal(folder, "No path can hold a NUL.", "Choose another folder.", code="not-written")
@@ -68,7 +68,7 @@ def check_folder(folder: Path, names: Sequence[str], *, overwrite: bool, source:
             raise _refusal(folder, "This is a file, not a folder.", "Choose another folder.", code="folder-is-a-file")
         present = [name for name in names if os.path.lexists(folder / name)]
         for name in present:
-            if source is not None and os.path.exists(source) and _same_file(folder / name, source):
+            if any(os.path.exists(source) and _same_file(folder / name, source) for source in sources):
                 raise _refusal(
                     folder / name,
                     "This file is the checkpoint itself; an export never writes over its source.",

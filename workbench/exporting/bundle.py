@@ -47,13 +47,23 @@ def export(plan: Plan, folder: str | os.PathLike[str], *, overwrite: bool = Fals
     weights.check(items)
     # A reader that meets mapping.json last can trust the files it lists.
     names = (*_WEIGHTS, _MAPPING)
-    with atomic.staged(folder, names, overwrite=overwrite, source=plan.checkpoint.path) as staging:
+    with atomic.staged(folder, names, overwrite=overwrite, sources=_sources(plan)) as staging:
         for name in _WEIGHTS:
             weights.write(staging / name, items)
         files = [_file_facts(staging / name) for name in _WEIGHTS]
         (staging / _MAPPING).write_bytes(_mapping_text(plan, files).encode("ascii"))
         nbytes = sum((staging / name).stat().st_size for name in names)
     return ExportResult(folder, tuple(folder / name for name in (_MAPPING, *_WEIGHTS)), nbytes)
+
+
+def _sources(plan: Plan) -> list[str]:
+    """The files that the tensors lie in: one, or the shards."""
+    files = {plan.checkpoint.path: None}
+    for tensor in plan.checkpoint.tensors:
+        source = tensor.storage.source
+        if source is not None and source.path is not None:
+            files[source.path] = None
+    return list(files)
 
 
 def planned_files(plan: Plan) -> list[tuple[str, str]]:

@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 from workbench.core import collector
 from workbench.core.source import ByteSource
-from workbench.formats import safetensors, torch_zip
+from workbench.errors import OpenError
+from workbench.formats import burnpack, mpk, npz, plain_pickle, safetensors, torch_legacy, torch_tar, torch_zip
 from workbench.formats.contents import Contents
 from workbench.formats.what_is_it import what_is_it
 
@@ -30,7 +31,7 @@ class Format(Protocol):
         ...
 
 
-FORMATS: Final[tuple[Format, ...]] = (torch_zip, safetensors)
+FORMATS: Final[tuple[Format, ...]] = (npz, burnpack, mpk, torch_zip, safetensors, torch_legacy, torch_tar, plain_pickle)
 """In the order in which they are tried."""
 
 
@@ -39,5 +40,9 @@ def read(source: ByteSource) -> Contents:
     with collector.paused():
         for known in FORMATS:
             if known.sniff(source):
-                return known.read(source)
+                try:
+                    return known.read(source)
+                except OpenError as error:
+                    error.path = error.path or source.path or source.name
+                    raise
     raise what_is_it(source)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Final
 
+from workbench.core.beside import Beside, beside_of, objects_of
 from workbench.core.tensor import TensorRef
-from workbench.core.tree import opaque_with_tensors, walk
+from workbench.core.text import shape_text
+from workbench.core.tree import Dict, Opaque, module_parts, walk
 from workbench.errors import printable
 from workbench.finding import Finding, Severity
 
-__all__ = ["Contents", "findings_of_tree", "fingerprint", "table"]
+__all__ = [
+    "Contents",
+    "beside_the_table",
+    "findings_beside",
+    "findings_of_hooks",
+    "fingerprint",
+    "table",
+]
+
+_MAX_LISTED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,11 @@ class Contents:
     findings: tuple[Finding, ...]
     metadata: dict[str, str]
     fingerprint: str
+    beside: tuple[Beside, ...] = field(default=(), repr=False)
+    """Tensors that no state_dict() names."""
+    names: dict[str, str] = field(default_factory=dict, repr=False)
+    """What each class or function that a pickle of the file names is: "needed for tensors", "inert", "unknown" or
+    "dangerous"."""
 
 
 def fingerprint(*parts: bytes) -> str:
@@ -53,19 +70,44 @@ def table(tree: object) -> tuple[TensorRef, ...]:
     )
 
 
-def findings_of_tree(tree: object) -> list[Finding]:
-    """Tensors that sit in plain attributes or other people's objects, so that no state_dict() names them."""
+def beside_the_table(tree: object) -> tuple[tuple[Beside, ...], list[Finding]]:
+    """The tensors that no state_dict() names; findings of them, and of hooks that could change its names."""
+    beside, n = beside_of(tree)
+    return beside, [*findings_beside(beside, n), *findings_of_hooks(tree)]
+
+
+def findings_beside(beside: tuple[Beside, ...], n_all: int) -> list[Finding]:
+    """The tensors of a file that no state_dict() names, the first of them one by one."""
     found = []
-    for owner, n in opaque_with_tensors(tree):
-        what = "1 tensor" if n == 1 else f"{n:,} tensors"
-        name = printable(owner.class_path, 120)
-        found.append(
-            Finding(
-                "tensors-in-object",
-                Severity.NOTE,
-                f"object `{name}`",
-                f"An object `{name}` holds {what} in its attributes or arguments that no state_dict() names; "
-                f"{'it is' if n == 1 else 'they are'} not listed.",
-            )
+    for each in beside[:_MAX_LISTED]:
+        key = printable(each.tensor.key, 120)
+        text = (
+            f"The tensor `{key}` ({each.tensor.dtype.name}, {shape_text(each.tensor.shape)}) is in the file, but in no "
+            f"state_dict(): {each.reason}."
         )
+        found.append(Finding("tensors-in-object", Severity.NOTE, f"object {key}", text))
+    if n_all > len(found):
+        text = f"{n_all - len(found):,} more tensors are in no state_dict()."
+        found.append(Finding("tensors-in-object", Severity.NOTE, "", text))
     return found
+
+
+def findings_of_hooks(tree: object) -> list[Finding]:
+    """Modules whose own code may change what their state_dict() holds when torch makes it; that code is not run."""
+    owners = [node.class_path for node in objects_of(tree) if module_parts(node) is not None and _has_hooks(node)]
+    n = len(owners)
+    if not n:
+        return []
+    shown = ", ".join(f"`{printable(owner, 80)}`" for owner in list(dict.fromkeys(owners))[:3])
+    what = "1 module has" if n == 1 else f"{n:,} modules have"
+    text = (
+        f"{what} hooks that may rename or drop entries of the state_dict(): {shown}. "
+        "They are not run: the names here are those before the hooks."
+    )
+    return [Finding("state-dict-hooks", Severity.NOTE, "", text)]
+
+
+def _has_hooks(module: Opaque) -> bool:
+    hooks = module.state.get("_state_dict_hooks") if isinstance(module.state, Dict) else None
+    hooks = hooks.pairs if isinstance(hooks, Opaque) else hooks
+    return isinstance(hooks, Dict) and len(hooks) > 0

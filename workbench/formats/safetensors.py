@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Final, NoReturn
 
 from workbench.core.source import MAX_READ, ByteSource
@@ -12,6 +11,7 @@ from workbench.core.tree import Dict
 from workbench.errors import OpenError, printable
 from workbench.formats.contents import Contents, fingerprint
 from workbench.formats.limits import MAX_HEADER, MAX_HEADER_INTEGER_DIGITS, MAX_ROWS
+from workbench.formats.safetensors_tiles import tiles
 
 __all__ = ["name", "read", "sniff"]
 
@@ -98,21 +98,64 @@ def read(source: ByteSource) -> Contents:
         cause = f"Its header should take {n:,} bytes, but {source.size - 8:,} follow the length."
         raise _refuse(source, cause, code="cut-off", place="byte 0")
     raw = b"".join(source.read_exact(8 + at, min(MAX_READ, n - at)) for at in range(0, n, MAX_READ))
+    quick = _quick(source, raw, 8 + n)
+    metadata, tensors, ranges = _strict(source, raw, 8 + n) if quick is None else quick
+    _check_tiles(source, ranges, source.size - 8 - n)
+    tree = Dict((tensor.key, tensor) for tensor in tensors)
+    head = n.to_bytes(8, "little") + raw
+    return Contents(name, tree, tuple(tensors), (), metadata, fingerprint(head))
+
+
+_Table = tuple[dict[str, str], list[TensorRef], list[tuple[int, int, str]]]
+"""Metadata, tensors, and the range and name of each."""
+
+
+def _strict(source: ByteSource, raw: bytes, data: int) -> _Table:
+    """The table of a header in any spelling; OpenError says what is wrong with it."""
     header = _parse(source, raw)
     metadata = _metadata(source, header.pop("__metadata__", None))
     if len(header) > MAX_ROWS:
         raise _refuse(source, f"It lists {len(header):,} tensors; the limit is {MAX_ROWS:,}.", code="too-many-tensors")
-    begin = 8 + n
     tensors = []
     ranges: list[tuple[int, int, str]] = []
     for key, entry in header.items():
-        tensor, first, end = _tensor(source, key, entry, begin)
+        tensor, first, end = _tensor(source, key, entry, data)
         tensors.append(tensor)
         ranges.append((first, end, key))
-    _check_tiles(source, ranges, source.size - begin)
-    tree = Dict((tensor.key, tensor) for tensor in tensors)
-    head = n.to_bytes(8, "little") + raw
-    return Contents(name, tree, tuple(tensors), (), metadata, fingerprint(head))
+    return metadata, tensors, ranges
+
+
+def _quick(source: ByteSource, raw: bytes, data: int) -> _Table | None:
+    """The same of a header in the usual spelling with nothing wrong; None for any other."""
+    try:
+        found = tiles(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        return None
+    if found is None or len(found[1]) > MAX_ROWS:
+        return None
+    metadata, entries = found
+    layouts: dict[tuple[str, str], tuple[TensorRef, int]] = {}
+    tensors = []
+    ranges: list[tuple[int, int, str]] = []
+    for key, dtype, sizes, first_text, end_text in entries:
+        first, end = int(first_text), int(end_text)
+        layout = layouts.get((dtype, sizes))
+        if layout is None:
+            shape = [int(size) for size in sizes.split(",")] if sizes else []
+            entry = {"dtype": dtype, "shape": shape, "data_offsets": [first, end]}
+            try:
+                layout = layouts[dtype, sizes] = _tensor(source, key, entry, data)[0], end - first
+            except OpenError:
+                return None
+        like, nbytes = layout
+        if end - first != nbytes or data + end > source.size:
+            return None
+        storage = Storage(f"data/{first}-{end}", nbytes, source, data + first)
+        tensors.append(
+            TensorRef(key, (key,), like.dtype, like.shape, like.strides, 0, storage, unreadable=like.unreadable)
+        )
+        ranges.append((first, end, key))
+    return metadata or {}, tensors, ranges
 
 
 def _parse(source: ByteSource, raw: bytes) -> dict[str, object]:
@@ -153,8 +196,18 @@ def _counts(values: object, n: int | None = None) -> tuple[int, ...] | None:
     return tuple(values)
 
 
+def _product(shape: tuple[int, ...]) -> int:
+    """The number of elements, or some number of 2^64 and up: a long shape must not cost numbers of a million digits."""
+    n = 1
+    for size in shape:
+        n *= size
+        if n >= _SIZE_LIMIT:
+            return 0 if 0 in shape else n
+    return n
+
+
 def _tensor(source: ByteSource, key: str, entry: object, data: int) -> tuple[TensorRef, int, int]:
-    place = f"tensor {printable(key, 200)!r}"
+    place = f"tensor {printable(key[:201], 200)!r}"
     if not isinstance(entry, dict):
         raise _refuse(source, "Its entry is no JSON object.", place=place)
     written = entry.get("dtype")
@@ -171,11 +224,13 @@ def _tensor(source: ByteSource, key: str, entry: object, data: int) -> tuple[Ten
     first, end = offsets
     dtype = DTYPES[dtype_name]
     bits = 4 if written == "F4" else dtype.bits
-    n_elements = math.prod(shape)
+    n_elements = _product(shape)
+    if n_elements >= _SIZE_LIMIT:
+        raise _refuse(source, "Its shape overflows.", place=place)
     if n_elements * bits != (end - first) * 8:
         expected = (n_elements * bits + 7) // 8
         cause = f"Its {n_elements:,} values of {written} take {expected:,} bytes, but it spans {first:,} to {end:,}."
-        raise _refuse(source, cause if n_elements < _SIZE_LIMIT else "Its shape overflows.", place=place)
+        raise _refuse(source, cause, place=place)
     if data + end > source.size:
         cause = f"It needs bytes {data + first:,} to {data + end:,}, but the file ends at {source.size:,}."
         raise _refuse(source, cause, code="cut-off", place=place)
@@ -205,9 +260,10 @@ def _check_tiles(source: ByteSource, ranges: list[tuple[int, int, str]], n_data:
     at, before = 0, ""
     for first, end, key in sorted(ranges):
         if first != at:
-            what = f"{first - at:,} bytes before it belong to no tensor" if first > at else f"it overlaps {before}"
+            overlap = f"it overlaps {printable(repr(before), 200)}"
+            what = f"{first - at:,} bytes before it belong to no tensor" if first > at else overlap
             raise _refuse(source, f"Its data begins at {first:,}, but {what}.", place=f"tensor {printable(key, 200)!r}")
-        at, before = end, printable(repr(key), 200)
+        at, before = end, key
     if at != n_data:
         raise _refuse(
             source, f"{n_data - at:,} bytes follow the last tensor.", place=f"byte {source.size - n_data + at:,}"

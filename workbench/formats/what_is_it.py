@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from typing import Final
 
 from workbench.core.source import ByteSource
@@ -12,7 +13,6 @@ from workbench.errors import NotACheckpointError, OpenError, printable
 
 __all__ = ["what_is_it"]
 
-_LEGACY: Final = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 _UNPACK: Final = "Unpack it and open the file inside."
 
 # First bytes, what it is, next step, code.
@@ -23,8 +23,6 @@ _MAGIC: Final = (
      "Get the original .safetensors or .pt files of the model.", "gguf"),
     (b"\x89HDF\r\n\x1a\n", "This is an HDF5 file (Keras, h5py); it is not read.",
      "Load it where it was made and save its weights with safetensors.", "hdf5"),
-    (b"\x93NUMPY", "This is a single numpy array (.npy); it is not read.",
-     "Load it with numpy.load and save it with safetensors.numpy.save_file.", "npy"),
     (b"\x1f\x8b", "This file is packed with gzip.", _UNPACK, "gzip"),
     (b"7z\xbc\xaf\x27\x1c", "This is a 7z archive.", _UNPACK, "7z"),
     (b"Rar!\x1a\x07", "This is a rar archive.", _UNPACK, "rar"),
@@ -33,13 +31,7 @@ _MAGIC: Final = (
     (b"\x28\xb5\x2f\xfd", "This file is packed with Zstandard.", _UNPACK, "zstd"),
     (b"%PDF-", "This is a PDF document.", "Choose the model file itself.", "pdf"),
     (b"\x89PNG", "This is a PNG picture.", "Choose the model file itself.", "picture"),
-    (b"NRUB", "This is a Burn burnpack file (.bpk); it is not read yet.",
-     "Open the PyTorch or safetensors file it was made from.", "burnpack"),
 )  # fmt: skip
-# A protocol of 2 and up; a container put into the memo at once; a name; or a short program up to its STOP.
-_PICKLE_START: Final = re.compile(
-    rb"\x80[\x00-\x05]|[\]}]q\x00|\([ld]p0\n|c[\w.]+\n[\w.]+\n|[(\]})IFSVLN].*\.\s*\Z", re.DOTALL
-)
 
 
 def what_is_it(source: ByteSource) -> OpenError:
@@ -50,20 +42,15 @@ def what_is_it(source: ByteSource) -> OpenError:
         return OpenError(
             "The file is empty.", path=source.path or source.name, next_step="Fetch it again.", code="empty"
         )
+    if head.startswith(b"\x1f\x8b") and (inside := _in_gzip(head)):
+        return _not(source, f"This is {inside}, packed with gzip.", _UNPACK, "gzip")
     for magic, title, step, code in _MAGIC:
         if head.startswith(magic):
             return _not(source, title, step, code)
     if head[:2] == b"PK":
         return _not(source, "This begins like a zip file, but holds no entries.", "Fetch it again.", "broken-zip")
-    if head[:1] == b"\x80" and _LEGACY in head[:32]:
-        return _not(
-            source,
-            "This is PyTorch's older stream format (before 1.6), which is not read yet.",
-            "Where torch is at hand, re-save it with torch.save(torch.load(path), path) and open it again.",
-            "legacy-stream",
-        )
     if len(head) > 262 and head[257:262] == b"ustar":
-        title = "This is a tar archive: of PyTorch's first format (0.1) or of other files. It is not read yet."
+        title = "This is a tar archive, and none that PyTorch wrote."
         return _not(source, title, "Unpack it and open the checkpoint inside.", "tar")
     if not head.strip(b"\0"):
         title = f"The first {bytes_text(len(head))} of this file are all zero."
@@ -83,35 +70,24 @@ def _what_text(source: ByteSource, text: str, head: bytes) -> OpenError:
             "Open the link in a browser, or fetch it with the site's own tool.",
             "html-page",
         )
-    if _PICKLE_START.match(head) and not start.startswith(("{", "[")):
-        return _plain_pickle(source)
     if start[:1] in ("{", "["):
         index = '"weight_map"' in start
         whole = source.size <= len(head)
         if index or not whole or _is_json(start):
             title = "This is the index of a sharded checkpoint." if index else "This is JSON text, not a checkpoint."
-            step = "Open one of the files it lists." if index else "Choose the file that holds the tensors."
+            step = "Open it in the folder of its shards." if index else "Choose the file that holds the tensors."
             return _not(source, title, step, "shard-index" if index else "json")
     shown = printable(" ".join(start.split())[:80])
     return _not(source, f"This is plain text: “{shown}”.", "Choose the file that holds the tensors.", "text")
 
 
 def _what_binary(source: ByteSource, head: bytes) -> OpenError:
-    if _PICKLE_START.match(head):
-        return _plain_pickle(source)
     if head[:1] == b"\x08" and (b"onnx" in head[:512].lower() or b"pytorch" in head[:64] or b"torch" in head[:64]):
         return _not(
             source,
             "This is an ONNX model; it is not read.",
             "Get the PyTorch or safetensors weights it was exported from.",
             "onnx",
-        )
-    if 0x80 < head[0] < 0x90 and b"metadata" in head[:64] and (b"item" in head[:512] or b"burn" in head[:512].lower()):
-        return _not(
-            source,
-            "This is a Burn record (.mpk); it is not read yet.",
-            "Open the PyTorch or safetensors file it was made from.",
-            "burn-record",
         )
     shown = head[:8].hex(" ")
     return _not(
@@ -122,13 +98,17 @@ def _what_binary(source: ByteSource, head: bytes) -> OpenError:
     )
 
 
-def _plain_pickle(source: ByteSource) -> OpenError:
-    return _not(
-        source,
-        "This is a plain Python pickle, not a torch.save file; it is not read yet.",
-        "Only if you trust it: load it where it was made and save the tensors with torch.save.",
-        "plain-pickle",
-    )
+def _in_gzip(head: bytes) -> str:
+    """What a gzip file seems to hold, by its first bytes; nothing more of it is unpacked."""
+    try:
+        begin = zlib.decompressobj(31).decompress(head, 512)
+    except zlib.error:
+        return ""
+    if begin[257:262] == b"ustar":
+        return "a tar archive (.tar.gz)"
+    if b"\xa8metadata" in begin[:64] and 0x80 < begin[0] < 0x90:
+        return "a Burn record (.mpk.gz)"
+    return "a PyTorch checkpoint" if begin[:4] == b"PK\x03\x04" else ""
 
 
 def _not(source: ByteSource, title: str, next_step: str, code: str) -> NotACheckpointError:

@@ -10,6 +10,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from workbench.core import sharing
 from workbench.core.tensor import TensorRef
 from workbench.core.text import bytes_text, count_text, shape_text
 from workbench.errors import printable
@@ -17,6 +18,7 @@ from workbench.mapping import Plan, Status
 from workbench.mapping.marks import Part, changes
 from workbench.mapping.plan import STATUSES
 from workbench.rows.outline import Item, Outline, natural
+from workbench.rows.sections import Section, extras
 from workbench.rows.view import View
 
 MAX_ROWS = 200
@@ -24,8 +26,6 @@ MAX_ROWS = 200
 
 _TWO_SCREENS = 60
 _MAX_TEXT = 2_000
-_REST = -1
-_REST_ID = "rest"
 
 
 class RowDict(TypedDict):
@@ -38,6 +38,9 @@ class RowDict(TypedDict):
     open: bool
     key: str
     remapped: str
+    note: str
+    tag: str
+    tag_title: str
     label: list[Part]
     target: list[Part]
     shape: str
@@ -58,9 +61,13 @@ class Table:
         same_keys = earlier is not None and earlier.plan.originals is plan.originals
         if earlier is None or not same_keys:
             self.outline = Outline(plan.originals)
+            self.extras = extras(plan)
+            self.classes = _classes(plan)
+            self.tags = _tags(plan)
             view = replace(view, open=None, closed=frozenset())
         else:
-            self.outline = earlier.outline
+            self.outline, self.extras = earlier.outline, earlier.extras
+            self.classes, self.tags = earlier.classes, earlier.tags
         if view.open is None:
             view = replace(view, open=self.outline.opened_at_first(_TWO_SCREENS))
         self.view = view
@@ -90,10 +97,12 @@ class Table:
 
     def fold(self, line_id: str, *, open: bool, siblings: bool = False) -> View:
         """The view with a group open or shut; with `siblings` all groups beside that line, which may be a tensor."""
-        outline, lines = self.outline, {_REST} if line_id == _REST_ID else set()
-        row, line = _number(line_id, "t:"), _number(line_id, "g:")
+        outline, lines = self.outline, set[int]()
+        row, line, extra = _number(line_id, "t:"), _number(line_id, "g:"), _number(line_id, "x:")
         if row is not None:
             line = self.outline.line_of.get(row)
+        if extra is not None and extra < len(self.extras):
+            lines.add(-1 - extra)
         if line is not None and line < len(outline):
             if siblings:
                 depth, first = outline[line].depth, line
@@ -115,12 +124,12 @@ class Table:
 
     def line_of(self, line_id: str) -> int:
         """The line that shows the row or group with this id; -1 where it is not shown."""
+        row, group, extra = _number(line_id, "t:"), _number(line_id, "g:"), _number(line_id, "x:")
         wanted: int | None = None
-        row, group = _number(line_id, "t:"), _number(line_id, "g:")
         if row is not None:
             wanted = self.outline.line_of.get(row) if self.view.arrangement == "nested" else row
         elif self.view.arrangement == "nested":
-            wanted = _REST if line_id == _REST_ID else group
+            wanted = group if extra is None else -1 - extra
         try:
             return -1 if wanted is None else self.lines.index(wanted)
         except ValueError:
@@ -138,7 +147,7 @@ class Table:
         return hits[place], place + 1
 
     def _lines(self) -> list[int]:
-        """Numbers of outline items (nested) or of plan rows (flat); below `_REST` those outside."""
+        """Lines of the outline (nested) or rows of the plan (flat); -1 - n stands for line n of the extras."""
         found = self.found
         if self.view.arrangement != "nested":
             order = self.order
@@ -161,20 +170,26 @@ class Table:
                 line = after
             else:
                 line += 1
-        return lines + self._rest_lines()
+        return lines + self._extra_lines()
 
-    def _rest_lines(self) -> list[int]:
-        if not self.plan.outside or self.view.chip != "all":
+    def _extra_lines(self) -> list[int]:
+        if self.view.chip != "all":
             return []
         terms = self.view.terms
-        shown = [
-            _REST - 1 - n
-            for n, tensor in enumerate(self.plan.outside)
-            if not terms or all(term in tensor.key.lower() for term in terms)
-        ]
-        if not shown:
-            return []
-        return [_REST, *shown] if self.is_open(_REST) else [_REST]
+        lines: list[int] = []
+        head, is_open = -1, False
+        for n, extra in enumerate(self.extras):
+            if isinstance(extra, Section):
+                head, is_open = n, self.is_open(-1 - n)
+                if not terms:
+                    lines.append(-1 - n)
+            elif not terms or all(term in extra.searched for term in terms):
+                if terms and head >= 0:
+                    lines.append(-1 - head)
+                    head = -1
+                if is_open:
+                    lines.append(-1 - n)
+        return lines
 
     @cached_property
     def order(self) -> list[int]:
@@ -207,7 +222,7 @@ class Table:
         """The plan's row that a line shows; None for groups and for what lies outside."""
         if self.view.arrangement != "nested":
             return line
-        if line <= _REST:
+        if line < 0:
             return None
         row = self.outline[line].row
         return row if row >= 0 else None
@@ -228,10 +243,8 @@ class Table:
             line = self.lines[i]
             if not nested:
                 rows.append(self._tensor(i, line, 0, 0))
-            elif line == _REST:
-                rows.append(self._rest_head(i))
-            elif line < _REST:
-                rows.append(self._rest_tensor(i, self.plan.outside[_REST - 1 - line]))
+            elif line < 0:
+                rows.append(self._extra(i, -1 - line))
             else:
                 item = self.outline[line]
                 rows.append(
@@ -260,6 +273,9 @@ class Table:
             open=False,
             key=_text(original),
             remapped=_text(remapped),
+            tag=self.tags.get(id(tensor), ("", ""))[0],
+            tag_title=_text(self.tags.get(id(tensor), ("", ""))[1]),
+            note=self._class_of(owner) if len(owner := original.rpartition(".")[0]) >= max(shown, 1) else "",
             label=self._shown(label),
             target=self._shown(target),
             shape=shape_text(tensor.shape),
@@ -299,6 +315,9 @@ class Table:
             open=self.is_open(line),
             key=_text(item.key),
             remapped=_text(prefix or ""),
+            tag="",
+            tag_title="",
+            note=self._class_of(item.key),
             label=self._shown(label),
             target=self._shown(target),
             shape=count_text(n, "tensor"),
@@ -311,48 +330,33 @@ class Table:
             aria=_text(f"{item.key}{becomes}, group of {count_text(n, 'tensor')}, {words} {status}"),
         )
 
-    def _rest_head(self, i: int) -> RowDict:
-        outside = self.plan.outside
-        words = "Rest of the file, not exported"
+    def _extra(self, i: int, n: int) -> RowDict:
+        extra = self.extras[n]
+        is_head = isinstance(extra, Section)
+        key = extra.title if isinstance(extra, Section) else extra.key
+        text = "" if isinstance(extra, Section) else extra.text
+        status = "outside" if isinstance(extra, Section) else extra.status
         return RowDict(
             i=i,
-            id=_REST_ID,
-            kind="group",
-            depth=0,
-            open=self.is_open(_REST),
-            key=words,
+            id=f"x:{n}",
+            kind="group" if is_head else "tensor",
+            depth=0 if is_head else 1,
+            open=is_head and self.is_open(-1 - n),
+            key=_text(key),
             remapped="",
-            label=[(words, "note")],
-            target=[],
-            shape=count_text(len(outside), "tensor"),
-            dtype="",
-            size=bytes_text(sum(tensor.nbytes for tensor in outside)),
-            status="outside",
-            status_text=f"{len(outside):,}",
+            tag="",
+            tag_title="",
+            note="",
+            label=self._shown([(key, "note" if is_head else "")]),
+            target=self._shown([(text, "")]) if text else [],
+            shape=extra.shape,
+            dtype="" if isinstance(extra, Section) else _text(extra.dtype[:60]),
+            size=extra.size,
+            status=status,
+            status_text=f"{extra.n:,}" if isinstance(extra, Section) else status,
             hit=False,
-            reason="",
-            aria=f"{words}, group of {count_text(len(outside), 'tensor')}",
-        )
-
-    def _rest_tensor(self, i: int, tensor: TensorRef) -> RowDict:
-        return RowDict(
-            i=i,
-            id=f"o:{_text(tensor.key)}",
-            kind="tensor",
-            depth=1,
-            open=False,
-            key=_text(tensor.key),
-            remapped="",
-            label=self._shown([(tensor.key, "")]),
-            target=[],
-            shape=shape_text(tensor.shape),
-            dtype=tensor.dtype.name,
-            size=bytes_text(tensor.nbytes),
-            status="outside",
-            status_text="outside",
-            hit=False,
-            reason="",
-            aria=_aria(tensor.key, tensor.key, tensor, "not exported"),
+            reason="" if isinstance(extra, Section) else _text(extra.reason),
+            aria=_text(f"{key}, {text or extra.shape}, {'group' if is_head else 'not exported'}"),
         )
 
     @cached_property
@@ -382,6 +386,11 @@ class Table:
                 return None
         return prefix
 
+    def _class_of(self, key: str) -> str:
+        """The class of the module with this key, without its package; "" where the file knows none."""
+        path = self.classes.get(key, "")
+        return _text(path.rpartition(".")[2][:60])
+
     def _shown(self, parts: list[Part]) -> list[Part]:
         """Parts ready for the page: bounded, unprintable characters escaped, found text marked."""
         result: list[Part] = []
@@ -393,6 +402,33 @@ class Table:
             result.extend(_find_marked(_text(text[:room]), mark, self.view.terms))
             room -= len(text)
         return result
+
+
+def _classes(plan: Plan) -> dict[str, str]:
+    """Classes of modules by key, as the keys of the plan stand: below its top-level key."""
+    classes = plan.checkpoint.modules
+    top = plan.mapping.top_level_key
+    if top is None:
+        return classes
+    return {key[len(top) + 1 :]: path for key, path in classes.items() if key.startswith(f"{top}.")}
+
+
+def _tags(plan: Plan) -> dict[int, tuple[str, str]]:
+    """A word on tensors that share their bytes with others, and which those are; by the identity of the tensor."""
+    tags: dict[int, tuple[str, str]] = {}
+    for shared in plan.checkpoint.views:
+        more = len(shared.tensors) - 1
+        for n, tensor in enumerate(shared.tensors):
+            other = shared.tensors[0 if n else 1].key
+            others = other if more == 1 else f"{other} and {more - 1:,} more"
+            how = "overlaps" if shared.overlapping else "lies in one storage with"
+            tags[id(tensor)] = ("view", f"{how} {others[:200]}")
+    for group in sharing.ties(plan.checkpoint.tensors):
+        for n, tensor in enumerate(group):
+            other = group[0 if n else 1].key
+            others = other if len(group) == 2 else f"{other} and {len(group) - 2:,} more"
+            tags[id(tensor)] = (f"tied ×{len(group)}", f"the very same values as {others[:200]}")
+    return tags
 
 
 def _find_marked(text: str, mark: str, terms: tuple[str, ...]) -> list[Part]:

@@ -14,7 +14,8 @@ from typing import Final, NoReturn, Protocol
 
 from workbench.core.tree import Dict, Opaque, Set
 from workbench.errors import OpenError
-from workbench.formats.limits import MAX_DIGITS, max_memory, max_opcodes
+from workbench.formats.limits import MAX_DIGITS, MAX_PICKLE, max_memory, max_opcodes
+from workbench.formats.pickle.feed import LAZY_BYTES, ByteRange, Feed, bytes_needed
 from workbench.formats.pickle.opcodes import NAMES
 
 __all__ = ["Builder", "Machine"]
@@ -28,7 +29,8 @@ _f64: Final = Struct(">d").unpack_from
 _CHECK_EVERY: Final = 50_000
 _NODE_COST, _MEMO_COST, _SLOT_COST = 170, 130, 16
 
-_DECIMAL: Final = re.compile(rb"[+-]?[0-9]+")
+# No zeros in front: "010" is eight to Python's C machine, an error to its other one.
+_DECIMAL: Final = re.compile(rb"[+-]?(0+|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(rb"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|inf|nan)")
 _ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _SIMPLE_ESCAPES: Final = {
@@ -74,7 +76,11 @@ class Fault(Exception):
 
 
 class Machine:
-    """One run over one pickle. ``end`` is the byte after STOP once ``run`` has returned."""
+    """One run over one pickle. ``end`` is the byte after STOP once ``run`` has returned.
+
+    With a ``feed``, ``data`` is empty and comes window by window from ``begin`` on; every position is then one of the
+    source. ``made`` counts the nodes of other pickles that share this one's budget.
+    """
 
     def __init__(
         self,
@@ -85,40 +91,76 @@ class Machine:
         on_disk: int | None = None,
         name: str = "",
         entry: str = "",
+        feed: Feed | None = None,
+        made: int = 0,
     ) -> None:
         self._data = data
         self._builder = builder
-        self._begin = begin
-        self._on_disk = len(data) if on_disk is None else on_disk
+        self._feed = feed
+        self._lazy = feed is not None and feed.lazy
+        # Position of `data` in the source, and how many bytes have come from there.
+        self._base = begin if feed is not None else 0
+        self._fed = 0
+        self._begin = begin - self._base
+        self._on_disk = len(data) if on_disk is None and feed is None else on_disk
         self._name = name
         self._entry = entry
         self._stack: list[object] = []
         self._marked: list[list[object]] = []
         self._memo: dict[int, object] = {}
         self._frame_begin = self._frame_end = begin
-        self._made = 0
+        self._n_opcodes = 0
+        self._made = made
         self.end = begin
+
+    @property
+    def made(self) -> int:
+        """Nodes made so far, those it was told of included."""
+        return self._made
 
     def run(self) -> object:
         """The root node. OpenError with the byte offset where opcodes and data stop making sense."""
-        try:
-            return self._run()
-        except Fault as fault:
-            self._fail(str(fault))
-        except StructError:
+        while True:
+            try:
+                return self._run()
+            except (Fault, StructError, IndexError, KeyError, UnicodeDecodeError) as error:
+                if not self._refill():
+                    self._explain(error)
+
+    def _refill(self) -> bool:
+        """Move the window on where only its end stopped an opcode: none changes anything before it has its operand."""
+        feed = self._feed
+        if feed is None:
+            return False
+        at, left = self.end - self._base, feed.end - self.end
+        needed = bytes_needed(self._data, at, left, lazy=self._lazy)
+        if at + needed <= len(self._data) or needed > left:
+            return False
+        seen = self._base + len(self._data)
+        if needed > MAX_PICKLE or self._fed > MAX_PICKLE:
+            self._fail(f"the pickle is longer than {MAX_PICKLE:,} bytes, the limit", "too-big")
+        self._data = feed.window(self.end, needed)
+        self._base, self._begin = self.end, 0
+        self._fed += self._base + len(self._data) - max(seen, self._base)
+        return True
+
+    def _explain(self, error: Exception) -> NoReturn:
+        if isinstance(error, StructError):
             self._fail("its operand is cut off", "cut-off")
-        except IndexError:
-            if self.end >= len(self._data):
+        if isinstance(error, IndexError):
+            if self.end - self._base >= len(self._data):
                 self._fail("the pickle ends without a STOP", "cut-off")
             self._fail("the stack holds too few values")
-        except KeyError:
+        if isinstance(error, KeyError):
             self._fail("the memo holds nothing under that number")
-        except UnicodeDecodeError:
+        if isinstance(error, UnicodeDecodeError):
             self._fail("its text is not UTF-8")
+        self._fail(str(error))
 
     def _fail(self, why: str, code: str = "broken-pickle") -> NoReturn:
         at = self.end
-        opcode = NAMES.get(self._data[at], f"0x{self._data[at]:02x}") if at < len(self._data) else "the end"
+        rest = self._data[at - self._base :][:1]
+        opcode = NAMES.get(rest[0], f"0x{rest[0]:02x}") if rest else "the end"
         raise OpenError(
             "The pickle in this file is cut off." if code == "cut-off" else "The pickle in this file is broken.",
             path=self._name,
@@ -129,12 +171,13 @@ class Machine:
         ) from None
 
     def _check_budget(self, n_opcodes: int) -> None:
-        if n_opcodes > max_opcodes(self._on_disk):
-            raise Fault(f"the pickle asks for more work than {self._on_disk:,} bytes can need")
+        on_disk = self._fed if self._on_disk is None else self._on_disk
+        if n_opcodes > max_opcodes(on_disk):
+            raise Fault(f"the pickle asks for more work than {on_disk:,} bytes can need")
         slots = len(self._stack) + sum(map(len, self._marked[:1000])) + 8 * len(self._marked)
         cost = _NODE_COST * self._made + _MEMO_COST * len(self._memo) + _SLOT_COST * slots
-        if cost > max_memory(self._on_disk):
-            raise Fault(f"its objects would take more memory than {self._on_disk:,} bytes can need")
+        if cost > max_memory(on_disk):
+            raise Fault(f"its objects would take more memory than {on_disk:,} bytes can need")
 
     def _run(self) -> object:
         data, memo, marked, builder = self._data, self._memo, self._marked, self._builder
@@ -142,16 +185,18 @@ class Machine:
         size = len(data)
         stack = self._stack
         push, pop = stack.append, stack.pop
-        pos = self._begin
-        n_opcodes = made = 0
+        base, pos = self._base, self._begin
+        n_opcodes, made = self._n_opcodes, 0
         at = pos
+        ticks = repeat(None, 0)
         try:
             while True:
                 self._stack, self._made = stack, self._made + made
                 made = 0
                 self._check_budget(n_opcodes)
                 n_opcodes += _CHECK_EVERY
-                for _ in repeat(None, _CHECK_EVERY):
+                ticks = repeat(None, _CHECK_EVERY)
+                for _ in ticks:
                     at = pos
                     op = data[pos]
                     pos += 1
@@ -189,7 +234,7 @@ class Machine:
                     elif op == 0x52:  # REDUCE
                         made += 2
                         args = pop()
-                        stack[-1] = call(stack[-1], args, at, "REDUCE")
+                        stack[-1] = call(stack[-1], args, at + base, "REDUCE")
                     elif op == 0x94:  # MEMOIZE
                         memo[len(memo)] = stack[-1]
                     elif op == 0x6A:  # LONG_BINGET
@@ -208,7 +253,7 @@ class Machine:
                         push(False)
                     elif op == 0x51:  # BINPERSID
                         made += 3
-                        stack[-1] = persistent(stack[-1], at)
+                        stack[-1] = persistent(stack[-1], at + base)
                     elif op == 0x8C:  # SHORT_BINUNICODE
                         begin = pos + 1
                         pos = begin + data[pos]
@@ -242,17 +287,19 @@ class Machine:
                     elif op == 0x2E:  # STOP
                         if marked or len(stack) != 1:
                             raise Fault("the stack should hold one value at the end")
-                        self._close_frame(pos)
-                        self.end = at = pos
+                        self._close_frame(pos + base)
+                        at = pos
                         return stack[0]
                     else:
-                        self.end = at
                         self._stack = stack
-                        pos = self._rare(op, pos, at)
+                        pos = self._rare(op, pos, at + base)
                         stack = self._stack
                         push, pop = stack.append, stack.pop
         finally:
-            self.end = at
+            self.end = at + base
+            self._stack = stack
+            self._made += made
+            self._n_opcodes = n_opcodes - ticks.__length_hint__()
 
     # The opcodes below are rare, or hide a loop of their own; each takes and returns a position.
 
@@ -272,8 +319,12 @@ class Machine:
     def _sized(self, begin: int, n: int) -> int:
         end = begin + n
         if end > len(self._data) or n < 0:
-            raise Fault(f"its {n:,} bytes are more than the {len(self._data) - begin:,} left")
+            raise Fault(f"its {n:,} bytes are more than the {self._size() - begin:,} left")
         return end
+
+    def _size(self) -> int:
+        """Bytes from the start of the window to the end of everything."""
+        return len(self._data) if self._feed is None else self._feed.end - self._base
 
     def _line(self, pos: int) -> tuple[bytes, int]:
         end = self._data.find(b"\n", pos)
@@ -293,7 +344,9 @@ class Machine:
     def _frame(self, pos: int, at: int) -> int:
         self._close_frame(at)
         (n,) = _u64(self._data, pos)
-        self._frame_end = self._sized(pos + 8, n)
+        if pos + 8 + n > self._size():
+            raise Fault(f"its {n:,} bytes are more than the {self._size() - pos - 8:,} left")
+        self._frame_end = pos + 8 + n + self._base
         return pos + 8
 
     def _pop_one(self, pos: int, at: int) -> int:
@@ -456,13 +509,20 @@ class Machine:
         return end
 
     def _binbytes(self, pos: int, at: int) -> int:
-        end = self._sized(pos + 4, _u32(self._data, pos)[0])
-        self._stack.append(self._data[pos + 4 : end])
-        return end
+        return self._byte_string(pos + 4, _u32(self._data, pos)[0])
 
     def _binbytes8(self, pos: int, at: int) -> int:
-        end = self._sized(pos + 8, _u64(self._data, pos)[0])
-        self._stack.append(self._data[pos + 8 : end])
+        return self._byte_string(pos + 8, _u64(self._data, pos)[0])
+
+    def _byte_string(self, begin: int, n: int) -> int:
+        if self._lazy and n >= LAZY_BYTES and self._feed is not None:
+            if begin + n > self._size():
+                raise Fault(f"its {n:,} bytes are more than the {self._size() - begin:,} left")
+            self._made += 2
+            self._stack.append(ByteRange(self._feed.source, begin + self._base, n))
+            return begin + n
+        end = self._sized(begin, n)
+        self._stack.append(self._data[begin:end])
         return end
 
     def _buffer(self, pos: int, at: int) -> int:

@@ -103,6 +103,13 @@ _NEEDED_EXACT: Final = frozenset(
         "numpy._core.multiarray._reconstruct",
         "numpy.core.multiarray.scalar",
         "numpy._core.multiarray.scalar",
+        "numpy.core.numeric._frombuffer",
+        "numpy._core.numeric._frombuffer",
+        "torch.autograd.variable.Variable",
+        *(
+            f"ml_dtypes.{name}"
+            for name in _words("bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu")
+        ),
         *(
             f"{module}.{name}"
             for module in ("builtins", "__builtin__")
@@ -136,7 +143,7 @@ _INERT_EXACT: Final = frozenset(
         datetime.timezone pathlib.Path pathlib.PosixPath pathlib.WindowsPath pathlib.PurePath
         pathlib.PurePosixPath pathlib.PureWindowsPath pathlib._local.Path pathlib._local.PosixPath
         pathlib._local.WindowsPath numpy.random._pickle.__randomstate_ctor numpy.random._pickle.__generator_ctor
-        numpy.random._pickle.__bit_generator_ctor"""
+        numpy.random._pickle.__bit_generator_ctor torch.nn.backends.thnn._get_thnn_function_backend"""
     )
 )
 _INERT_BUILTINS: Final = frozenset(_words("object list dict tuple slice range xrange int long float str unicode bool"))

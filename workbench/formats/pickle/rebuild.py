@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Final, TypeGuard
 
+from workbench.core.source import ByteSource
 from workbench.core.tensor import (
     DTYPES,
     MAX_RANK,
@@ -16,10 +17,13 @@ from workbench.core.tensor import (
     contiguous_strides,
 )
 from workbench.core.tree import Dict, Name, Opaque, Set, StorageNode, brief
+from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
-from workbench.formats.limits import MAX_GLOBALS
+from workbench.formats.limits import MAX_FREE_WORK, MAX_GLOBALS
+from workbench.formats.pickle.feed import ByteRange
 from workbench.formats.pickle.machine import Fault
 from workbench.formats.pickle.names import DTYPE_NAMES, Effect, Kind, classify, computed, storage_dtype
+from workbench.formats.pickle.numpy_nodes import empty_array, fill_array, numpy_array, numpy_scalar
 
 __all__ = ["Global", "TreeBuilder", "storage_class"]
 
@@ -62,12 +66,40 @@ class _Call:
         self.n = 1
 
 
-class TreeBuilder:
-    """Builds the tree of one entry; ``storages`` turns a persistent id into a storage, or None when it is none."""
+class NestedBudget:
+    """What the pickles inside a pickle have used together."""
 
-    def __init__(self, storages: Callable[[object], StorageNode | None], entry: str) -> None:
+    __slots__ = ("depth", "made", "n_bytes")
+
+    def __init__(self) -> None:
+        self.depth = self.made = self.n_bytes = 0
+
+
+class TreeBuilder:
+    """Builds the tree of one entry; ``storages`` turns a persistent id into its node, or None when it is none.
+
+    ``arrays``: numpy's arrays are tensors of this file, not objects beside them. ``nested`` reads the bytes that
+    ``torch.storage._load_from_bytes`` is called with; ``home`` is the file, for what is held in memory.
+    """
+
+    def __init__(
+        self,
+        storages: Callable[[object], object],
+        entry: str,
+        *,
+        arrays: bool = False,
+        nested: Nested | None = None,
+        home: ByteSource | None = None,
+    ) -> None:
         self._storages = storages
         self._entry = entry
+        self._nested = nested
+        self.nested = NestedBudget()
+        self.arrays = arrays
+        self.home = home
+        self.at = 0
+        self._work = 0
+        self._arrays: dict[int, TensorRef] = {}
         self._names: dict[tuple[str, str], object] = {}
         self._first: dict[str, tuple[int, Effect]] = {}
         self._calls: dict[str, _Call] = {}
@@ -97,6 +129,8 @@ class TreeBuilder:
             return Name(path)
         node = Global(path, effect)
         node.handler = _HANDLERS.get(path)
+        if node.handler is _load_from_bytes and self._nested is None:
+            node.handler = None
         if effect.kind is not Kind.NEEDED:
             self._first.setdefault(path, (at, effect))
         return node
@@ -116,7 +150,8 @@ class TreeBuilder:
             function.n_called += 1
             handler = function.handler
             if handler is not None and type(args) is tuple:
-                if opcode == "REDUCE" or (opcode == "NEWOBJ" and handler is _ordered_dict):
+                if opcode == "REDUCE" or (opcode == "NEWOBJ" and handler in (_ordered_dict, _tensor_class)):
+                    self.at = at
                     value = handler(self, args)
                     if value is not _REFUSED:
                         return value
@@ -141,8 +176,25 @@ class TreeBuilder:
         elif type(node) is Global:
             self._first.setdefault(node.class_path, (at, node.effect))
             self._log(node.class_path, (state,), at, "BUILD")
+        elif type(node) is TensorRef and id(node) in self._arrays:
+            if not fill_array(node, self.home, state, f"array/{len(self._arrays)}"):
+                self._note_odd("gives an array a state that numpy does not take", at)
+        elif type(node) is TensorRef and type(state) is tuple and len(state) == 3:
+            pass  # A Variable or Parameter of PyTorch before 0.4: requires_grad, volatile, hooks.
         else:
+            self.at = at
+            self.charge(16)
             self._note_odd(f"sets attributes on a {brief(node)}", at)
+
+    def new_array(self) -> TensorRef:
+        """An array that waits for its state."""
+        array = empty_array()
+        self._arrays[id(array)] = array
+        return array
+
+    def load_nested(self, raw: bytes | ByteRange) -> object:
+        """What the bytes inside the pickle hold."""
+        return _REFUSED if self._nested is None else self._nested(self, raw, self.at)
 
     def persistent(self, pid: object, at: int) -> object:
         """The storage behind the id, or an Opaque."""
@@ -153,6 +205,16 @@ class TreeBuilder:
         return Opaque("persistent id", (pid,))
 
     # Findings.
+
+    def add_dangers(self, error: OpenError) -> OpenError:
+        """The error, which also tells of a dangerous name that stood before the break."""
+        dangers = self.dangers()
+        if dangers:
+            error.cause += (
+                f" Before that byte it names `{printable(dangers[0], 80)}`, which loading it elsewhere could call;"
+                " nothing was run here."
+            )
+        return error
 
     def _log(self, path: str, args: object, at: int, opcode: str) -> None:
         known = self._calls.get(path)
@@ -174,6 +236,11 @@ class TreeBuilder:
     def dangers(self) -> list[str]:
         """The names met so far whose call would do harm."""
         return [path for path, (_, effect) in self._first.items() if effect.kind is Kind.DANGEROUS]
+
+    def kinds(self) -> dict[str, str]:
+        """What each name of the pickle is, in the order of their first mention."""
+        kinds = {f"{module}.{name}": str(classify(module, name).kind) for module, name in self._names}
+        return kinds | {path: str(effect.kind) for path, (_, effect) in self._first.items()}
 
     def findings(self) -> list[Finding]:
         """One finding per name and effect, in file order; harmless classes share one."""
@@ -228,6 +295,8 @@ class TreeBuilder:
         """A view of a storage, checked before numpy sees a number; `_REFUSED` when it has no shape at all."""
         if type(shape) is not tuple or type(node) is not StorageNode:
             return _REFUSED
+        if len(shape) > MAX_RANK:
+            return self._of_high_rank(node, dtype, shape, unreadable)
         n = 1
         clean = False
         last = 0
@@ -246,7 +315,7 @@ class TreeBuilder:
             if not _is_shape(shape):
                 return _REFUSED
             unreadable = unreadable or "its strides or offset are no counts of elements"
-            strides, offset = contiguous_strides(shape), 0
+            strides, offset = _some_strides(shape), 0
             n, last = math.prod(shape), -1
         numel = node.numel
         if dtype is None:
@@ -259,9 +328,7 @@ class TreeBuilder:
             unreadable = f"it needs element {last:,} of storage {node.storage.id}, which has {numel:,} of {dtype.name}"
         if n.bit_length() > 63 or n * dtype.itemsize > _MAX_SIZE:
             return _REFUSED
-        if len(shape) > MAX_RANK:
-            unreadable = unreadable or f"it has {len(shape):,} dimensions, numpy takes {MAX_RANK}"
-        elif dtype.numpy is None:
+        if dtype.numpy is None:
             unreadable = unreadable or f"numpy has no {dtype.name}"
         conj = neg = False
         if type(metadata) is Dict:
@@ -274,15 +341,44 @@ class TreeBuilder:
         assert type(offset) is int
         return TensorRef("", (), dtype, shape, strides, offset, node.storage, swap, conj, neg, unreadable)
 
+    def _of_high_rank(self, node: StorageNode, dtype: DType | None, shape: Args, unreadable: str) -> object:
+        """Listed, never read; the product stops where it overflows, and each call is charged for its shape."""
+        self.charge(16 * len(shape))
+        dtype = dtype or node.dtype or DTYPES["uint8"]
+        if not _is_shape(shape):
+            return _REFUSED
+        n = 0 if 0 in shape else 1
+        for size in shape:
+            n *= size
+            if n * dtype.itemsize > _MAX_SIZE:
+                return _REFUSED
+        unreadable = unreadable or f"it has {len(shape):,} dimensions, numpy takes {MAX_RANK}"
+        return TensorRef("", (), dtype, shape, (0,) * len(shape), 0, node.storage, unreadable=unreadable)
+
+    def charge(self, n: int) -> None:
+        """Count work on values that a call walks or copies. Each took a byte once; a memo may hand it out for ever."""
+        self._work += n
+        if self._work > MAX_FREE_WORK + self.at:
+            raise Fault("its calls walk the same large values again and again, more than its bytes can need")
+
     def listed(self, dtype: DType, shape: object, reason: str) -> object:
         """A tensor of a kind that has no plain values in the file: shape and dtype are shown, reading is refused."""
+        nowhere = Storage("none", 0, None)
+        if type(shape) is tuple and len(shape) > MAX_RANK:
+            return self._of_high_rank(StorageNode(nowhere, dtype, 0), dtype, shape, reason)
         if not _is_shape(shape) or math.prod(shape) * dtype.itemsize > _MAX_SIZE:
             return _REFUSED
-        nowhere = Storage("none", 0, None)
-        return TensorRef("", (), dtype, shape, contiguous_strides(shape), 0, nowhere, unreadable=reason)
+        return TensorRef("", (), dtype, shape, _some_strides(shape), 0, nowhere, unreadable=reason)
 
 
 Args = tuple[object, ...]
+Nested = Callable[[TreeBuilder, "bytes | ByteRange", int], object]
+"""Reads bytes inside a pickle: the builder around them, the bytes, the position of the call."""
+
+
+def _some_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides for a tensor that has none: a shape with a 0 in it has no bound on their size."""
+    return (0,) * len(shape) if 0 in shape else contiguous_strides(shape)
 
 
 def _is_shape(node: object) -> TypeGuard[tuple[int, ...]]:
@@ -371,6 +467,7 @@ def _ordered_dict(builder: TreeBuilder, args: Args) -> object:
     # Python 2 wrote the pairs as a list of lists.
     if len(args) != 1 or type(args[0]) is not list:
         return _REFUSED
+    builder.charge(16 * len(args[0]))
     if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in args[0]):
         return _REFUSED
     return Dict(args[0], class_name="OrderedDict")
@@ -383,7 +480,10 @@ def _default_dict(builder: TreeBuilder, args: Args) -> object:
 def _set(builder: TreeBuilder, args: Args) -> object:
     if not args:
         return Set([])
-    return Set(list(args[0])) if len(args) == 1 and type(args[0]) in (list, tuple) else _REFUSED  # type: ignore[call-overload]
+    if len(args) != 1 or not isinstance(args[0], (list, tuple)):
+        return _REFUSED
+    builder.charge(len(args[0]))
+    return Set(list(args[0]))
 
 
 def _frozenset(builder: TreeBuilder, args: Args) -> object:
@@ -394,6 +494,7 @@ def _frozenset(builder: TreeBuilder, args: Args) -> object:
 def _encode(builder: TreeBuilder, args: Args) -> object:
     if len(args) != 2 or type(args[0]) is not str or args[1] not in ("latin1", "latin-1"):
         return _REFUSED
+    builder.charge(len(args[0]) // 8)
     try:
         return args[0].encode("latin-1")
     except UnicodeEncodeError:
@@ -405,7 +506,7 @@ def _bytearray(builder: TreeBuilder, args: Args) -> object:
         return b""
     if len(args) == 2 and type(args[0]) is str:
         return _encode(builder, args)
-    return args[0] if len(args) == 1 and type(args[0]) is bytes else _REFUSED
+    return args[0] if len(args) == 1 and type(args[0]) in (bytes, ByteRange) else _REFUSED
 
 
 def _bytes(builder: TreeBuilder, args: Args) -> object:
@@ -418,7 +519,10 @@ def _complex(builder: TreeBuilder, args: Args) -> object:
 
 
 def _size(builder: TreeBuilder, args: Args) -> object:
-    return tuple(args[0]) if len(args) == 1 and type(args[0]) in (tuple, list) else _REFUSED  # type: ignore[arg-type]
+    if len(args) != 1 or not isinstance(args[0], (list, tuple)):
+        return _REFUSED
+    builder.charge(len(args[0]))
+    return tuple(args[0])
 
 
 def _device(builder: TreeBuilder, args: Args) -> object:
@@ -429,6 +533,39 @@ def _device(builder: TreeBuilder, args: Args) -> object:
 
 def _layout(builder: TreeBuilder, args: Args) -> object:
     return Name(args[0]) if len(args) == 1 and type(args[0]) is str else _REFUSED
+
+
+def _tensor_class(builder: TreeBuilder, args: Args) -> object:
+    """Parameter and Variable of PyTorch before 0.4 are made around their tensor."""
+    if args and type(args[0]) is TensorRef and len(args) <= 2:
+        return args[0]
+    return Opaque("torch.nn.parameter.Parameter", args)
+
+
+def _load_from_bytes(builder: TreeBuilder, args: Args) -> object:
+    if len(args) != 1 or not isinstance(args[0], (bytes, ByteRange)):
+        return _REFUSED
+    return builder.load_nested(args[0])
+
+
+def _reconstruct(builder: TreeBuilder, args: Args) -> object:
+    if not builder.arrays or len(args) != 3 or type(args[0]) is not Global or args[0].class_path != "numpy.ndarray":
+        return Opaque("numpy.ndarray", args)
+    return builder.new_array()
+
+
+def _frombuffer(builder: TreeBuilder, args: Args) -> object:
+    if not builder.arrays:
+        return Opaque("numpy.ndarray", args)
+    if len(args) != 4:
+        return _REFUSED
+    made = numpy_array(builder.home, args[1], args[2], args[3] == "F", args[0], f"array/at {builder.at}")
+    return _REFUSED if made is None else made
+
+
+def _scalar(builder: TreeBuilder, args: Args) -> object:
+    value = numpy_scalar(*args) if len(args) == 2 else None
+    return Opaque("numpy.core.multiarray.scalar", args) if value is None else value
 
 
 _HANDLERS: Final[dict[str, Callable[[TreeBuilder, Args], object]]] = {
@@ -461,11 +598,18 @@ _HANDLERS: Final[dict[str, Callable[[TreeBuilder, Args], object]]] = {
     "builtins.complex": _complex,
     "__builtin__.complex": _complex,
     "_codecs.encode": _encode,
+    "torch.nn.parameter.Parameter": _tensor_class,
+    "torch.autograd.variable.Variable": _tensor_class,
+    "torch.storage._load_from_bytes": _load_from_bytes,
+    "numpy.core.multiarray._reconstruct": _reconstruct,
+    "numpy._core.multiarray._reconstruct": _reconstruct,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy._core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _frombuffer,
+    "numpy._core.numeric._frombuffer": _frombuffer,
 }
 
-_QUIET: Final = frozenset(
-    f"numpy.{core}multiarray.{name}" for core in ("core.", "_core.") for name in ("_reconstruct", "scalar")
-) | {"numpy.dtype", "numpy.ndarray"}
+_QUIET: Final = frozenset({"numpy.dtype", "numpy.ndarray"})
 
 
 def storage_class(node: object) -> str | None:

@@ -191,10 +191,12 @@ export function createGrid(app, scroller, spacer) {
       if (now.version === version && (rows.size > 0 || now.total === 0)) return draw();
       const y = active * ROW - top();
       if (activeId !== null && now.total > 0 && y > -ROW && y < view()) {
-        const answer = await app.ask("row_of", { id: activeId }).catch(() => ({ row: -1 }));
+        const wanted = activeId;
+        const answer = await app.ask("row_of", { id: wanted }).catch(() => ({ row: -1 }));
         if (app.table().version !== now.version) return;
-        anchor = answer.row >= 0 ? answer.row : active;
-        if (answer.row >= 0 && answer.row !== active) {
+        const moved = activeId !== wanted; // by the user, meanwhile: that row is the active one now
+        anchor = answer.row >= 0 && !moved ? answer.row : active;
+        if (answer.row >= 0 && answer.row !== active && !moved) {
           const had = drawn.get(active)?.el.contains(document.activeElement);
           active = answer.row;
           if (y !== active * ROW - top()) pendingTop = Math.max(0, active * ROW - y);

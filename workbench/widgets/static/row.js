@@ -14,13 +14,15 @@ function originalCell(row, look) {
   const group = row.kind === "group";
   const fold = look.nested && h("span", { class: group ? "wb-fold" : "wb-leaf" }, group && icon(row.open ? "down" : "right"));
   return h("div", { role: "gridcell", class: "wb-cell wb-key", title: row.key || null },
-    guides, fold, h("span", { class: group ? "wb-text wb-module" : "wb-text", dir: "ltr" }, ...marked(elide(row.label, most))));
+    guides, fold, h("span", { class: group ? "wb-text wb-module" : "wb-text", dir: "ltr" }, ...marked(elide(row.label, most))),
+    row.note && h("span", { class: "wb-class", dir: "ltr" }, row.note),
+    row.tag && h("span", { class: "wb-tag", title: row.tag_title }, row.tag));
 }
 
 /** @param {Row} row @param {Look} look */
 function remappedCell(row, look) {
   const most = Math.floor((look.columns.remapped - 17) / look.letter);
-  const dim = row.kind === "group" || row.status === "skipped" || row.status === "outside";
+  const dim = row.kind === "group" || row.status === "skipped" || row.status === "outside" || row.status === "value";
   return h("div", { role: "gridcell", class: `wb-cell wb-key${dim ? " wb-dim" : ""}`, title: row.remapped || null },
     h("span", { class: "wb-text", dir: "ltr" }, ...marked(elide(row.target, most))));
 }

@@ -11,6 +11,9 @@ export interface Row {
   depth: number;
   open?: boolean;
   key: string;
+  note: string; // class of a module
+  tag: string; // tied, view
+  tag_title: string;
   remapped: string;
   label: Parts;
   target: Parts;

@@ -1,0 +1,54 @@
+"""JSON of a file that is not trusted: no name twice, no number that is none, a bounded count of values."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, NoReturn
+
+from workbench.errors import printable
+from workbench.formats.limits import MAX_HEADER_INTEGER_DIGITS, MAX_ROWS
+
+__all__ = ["JsonProblem", "parse"]
+
+_MAX_VALUES: Final = 4 * MAX_ROWS
+
+
+class JsonProblem(ValueError):
+    """What is wrong with it, as the end of a sentence."""
+
+
+def parse(raw: bytes) -> object:
+    """The value that ``raw`` spells. JsonProblem where readers of JSON disagree, or where it is none."""
+    # Each value but the first of a container follows a comma, each first one a bracket: counted before they are made.
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > _MAX_VALUES:
+        raise JsonProblem(f"it holds more than {_MAX_VALUES:,} values")
+    try:
+        text = raw.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise JsonProblem(f"byte {error.start:,} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise JsonProblem(f"it is no JSON at line {error.lineno:,}, column {error.colno:,} ({error.msg})") from None
+    except RecursionError:
+        raise JsonProblem("it nests too deeply") from None
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise JsonProblem(f"the name {printable(key, 120)!r} stands in it twice")
+            seen.add(key)
+    return made
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_HEADER_INTEGER_DIGITS:
+        raise JsonProblem(f"a number in it has {len(text):,} digits")
+    return int(text)
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise JsonProblem(f"{printable(text, 20)} is no JSON")
