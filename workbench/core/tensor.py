@@ -245,7 +245,8 @@ class TensorRef:
         span = 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
         if span * size <= CHUNK:
             piece = np.frombuffer(self.storage.read(offset * size, span * size), dtype=out.dtype)
-            byte_strides = tuple(stride * size for stride in strides)
+            # The stride of a dimension of 1 may be any number, also one that numpy cannot hold.
+            byte_strides = tuple(stride * size if n > 1 else 0 for n, stride in zip(shape, strides, strict=True))
             out[...] = np.lib.stride_tricks.as_strided(piece, shape, byte_strides, writeable=False)
             return
         axis = max(range(len(shape)), key=lambda i: (shape[i] > 1) * strides[i])
