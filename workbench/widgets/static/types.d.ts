@@ -2,7 +2,7 @@
 
 export type Mark = "" | "dim" | "new" | "gone" | "note" | "find";
 export type Parts = [string, Mark][];
-export type Status = "unchanged" | "remapped" | "reindexed" | "skipped" | "collision" | "outside";
+export type Status = "unchanged" | "remapped" | "reindexed" | "skipped" | "collision" | "outside" | "value";
 
 export interface Row {
   i: number;
