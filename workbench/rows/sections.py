@@ -41,7 +41,7 @@ class Extra:
 
 def extras(plan: Plan) -> tuple[Section | Extra, ...]:
     """All extra lines in order, each head before its own."""
-    return (*_outside(plan), *_beside(plan), *_values(plan))
+    return (*_outside(plan), *_beside(plan), *_values(plan), *_names(plan))
 
 
 def _outside(plan: Plan) -> Iterator[Section | Extra]:
@@ -68,6 +68,20 @@ def _values(plan: Plan) -> Iterator[Section | Extra]:
     yield Section("Values of the file, not exported", n, "", len(values))
     for value in values:
         yield Extra(value.key, value.text, "", value.type_name, "", "value")
+
+
+def _names(plan: Plan) -> Iterator[Section | Extra]:
+    """The classes and functions that loading the file elsewhere would look up, the worst first.
+
+    A file that names only what tensors need has nothing to tell here.
+    """
+    names = plan.checkpoint.names
+    if any(kind != "needed for tensors" for kind in names.values()):
+        yield Section("What the pickle names, none of it run", count_text(len(names), "name"), "", len(names))
+        for kind in ("dangerous", "unknown", "inert", "needed for tensors"):
+            for name in names:
+                if names[name] == kind:
+                    yield Extra(name, kind, "", "", "", "value")
 
 
 def _head(title: str, tensors: tuple[TensorRef, ...]) -> Section:
