@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Final, NoReturn
+from typing import Final
 
 from workbench.core.source import MAX_READ, ByteSource
 from workbench.core.tensor import DTYPES, MAX_RANK, Storage, TensorRef, contiguous_strides
 from workbench.core.tree import Dict
 from workbench.errors import OpenError, printable
+from workbench.formats import strict_json
 from workbench.formats.contents import Contents, fingerprint
-from workbench.formats.limits import MAX_HEADER, MAX_HEADER_INTEGER_DIGITS, MAX_ROWS
+from workbench.formats.limits import MAX_HEADER, MAX_ROWS
 from workbench.formats.safetensors_tiles import tiles
 
 __all__ = ["name", "read", "sniff"]
@@ -43,6 +43,7 @@ _DTYPES: Final = {
     "F4": "float4_e2m1fn_x2",
 }
 _SIZE_LIMIT: Final = 1 << 64
+_MAX_VALUES: Final = 16 * MAX_ROWS
 
 
 def sniff(source: ByteSource) -> bool:
@@ -53,31 +54,6 @@ def sniff(source: ByteSource) -> bool:
     n = int.from_bytes(head[:8], "little")
     begin = head[8:].lstrip(b" \t\r\n")
     return n <= MAX_HEADER and begin[:1] == b"{" and begin[1:].lstrip(b" \t\r\n")[:1] in (b'"', b"}", b"")
-
-
-class _Broken(ValueError):
-    """What is wrong with the header's JSON."""
-
-
-def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        seen = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _Broken(f"the name {printable(key, 120)!r} stands in it twice")
-            seen.add(key)
-    return made
-
-
-def _integer(text: str) -> int:
-    if len(text) > MAX_HEADER_INTEGER_DIGITS:
-        raise _Broken(f"a number in it has {len(text):,} digits")
-    return int(text)
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise _Broken(f"{printable(text, 20)} is no JSON")
 
 
 def _refuse(source: ByteSource, cause: str, *, code: str = "broken-header", place: str = "header") -> OpenError:
@@ -160,18 +136,10 @@ def _quick(source: ByteSource, raw: bytes, data: int) -> _Table | None:
 
 def _parse(source: ByteSource, raw: bytes) -> dict[str, object]:
     try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _refuse(source, "Its header is not UTF-8.", place=f"byte {8 + error.start:,}") from None
-    try:
-        header = json.loads(text, object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_no_constant)
-    except _Broken as error:
-        raise _refuse(source, f"In its header, {error}.") from None
-    except json.JSONDecodeError as error:
-        place = f"byte {8 + len(text[: error.pos].encode()):,}"
-        raise _refuse(source, f"Its header is no JSON: {error.msg}.", place=place) from None
-    except RecursionError:
-        raise _refuse(source, "Its header nests too deeply.") from None
+        header = strict_json.parse(raw, max_values=_MAX_VALUES)
+    except strict_json.JsonProblem as problem:
+        place = "header" if problem.at < 0 else f"byte {8 + problem.at:,}"
+        raise _refuse(source, f"In its header, {problem}.", place=place) from None
     if not isinstance(header, dict):
         raise _refuse(source, "Its header is no JSON object.")
     return header

@@ -14,21 +14,27 @@ _MAX_VALUES: Final = 4 * MAX_ROWS
 
 
 class JsonProblem(ValueError):
-    """What is wrong with it, as the end of a sentence."""
+    """What is wrong with it, as the end of a sentence; ``at`` is the byte, -1 where it is no single one."""
+
+    def __init__(self, words: str, at: int = -1) -> None:
+        super().__init__(words)
+        self.at = at
 
 
-def parse(raw: bytes) -> object:
+def parse(raw: bytes, *, max_values: int = _MAX_VALUES) -> object:
     """The value that ``raw`` spells. JsonProblem where readers of JSON disagree, or where it is none."""
     # Each value but the first of a container follows a comma, each first one a bracket: counted before they are made.
-    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > _MAX_VALUES:
-        raise JsonProblem(f"it holds more than {_MAX_VALUES:,} values")
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > max_values:
+        raise JsonProblem(f"it holds more than {max_values:,} values")
+    text = ""
     try:
         text = raw.decode("utf-8")
         return json.loads(text, object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        raise JsonProblem(f"byte {error.start:,} is not UTF-8") from None
+        raise JsonProblem(f"byte {error.start:,} is not UTF-8", error.start) from None
     except json.JSONDecodeError as error:
-        raise JsonProblem(f"it is no JSON at line {error.lineno:,}, column {error.colno:,} ({error.msg})") from None
+        at = len(text[: error.pos].encode())
+        raise JsonProblem(f"it is no JSON at byte {at:,} ({error.msg})", at) from None
     except RecursionError:
         raise JsonProblem("it nests too deeply") from None
 
