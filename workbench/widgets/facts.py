@@ -15,7 +15,7 @@ from workbench.session import Session
 
 Facts = dict[str, object]
 
-_ENDINGS: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+_ENDINGS: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".npz", ".bpk", ".mpk")
 _MAX_FILES: Final = 12
 _MAX_LISTED: Final = 2_000
 _GROUP_VALUES: Final = 4
