@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from workbench.core import tensor as tensors
 from workbench.core.source import MemorySource
-from workbench.core.tensor import DTYPES, Storage, TensorRef, contiguous_strides, dtype_named
+from workbench.core.tensor import CHUNK, DTYPES, Storage, TensorRef, contiguous_strides, dtype_named
 from workbench.errors import TensorError
 
 
@@ -128,3 +129,15 @@ def test_dtypes_have_names_sizes_and_arrays() -> None:
     with pytest.raises(KeyError):
         dtype_named("F32")
     assert math.prod(()) == 1
+
+
+def test_a_deflated_storage_is_inflated_once_however_long_it_is():
+    values = np.arange(9_000_000, dtype=np.float32)
+    engine = zlib.compressobj(1, wbits=-15)
+    packed = engine.compress(values.tobytes()) + engine.flush()
+    source = MemorySource(packed)
+    storage = Storage("data/0", values.nbytes, source, 0, len(packed))
+    tensor = TensorRef("w", ("w",), dtype_named("float32"), values.shape, (1,), 0, storage)
+    assert values.nbytes > 2 * CHUNK
+    assert np.array_equal(tensor.read(), values)
+    assert source.bytes_read == len(packed)

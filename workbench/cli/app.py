@@ -96,7 +96,12 @@ class RuleCommand(TyperCommand):
         return super().parse_args(ctx, packed)
 
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint (.pt, .pth, .safetensors, …), or the folder or index of a sharded one.")]
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="A checkpoint (.pt, .pth, .safetensors, …), or the folder or index of a sharded one."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 TopLevelKey = Annotated[
     str | None,

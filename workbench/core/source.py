@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from workbench.errors import NotACheckpointError, OpenError
 
-__all__ = ["MAX_READ", "ByteSource", "FileSource", "MemorySource", "inflate"]
+__all__ = ["MAX_READ", "ByteSource", "FileSource", "MemorySource", "inflate", "inflate_into"]
 
 MAX_READ: Final = 64 << 20
 """The most bytes one ``read_exact`` hands out."""
@@ -209,17 +209,23 @@ class MemorySource:
 
 
 def inflate(source: ByteSource, begin: int, packed: int, skip: int, n: int, place: str) -> bytes:
-    """Bytes ``skip`` to ``skip + n`` of what ``packed`` deflated bytes at ``begin`` hold, and no byte further.
+    """Bytes ``skip`` to ``skip + n`` of what ``packed`` deflated bytes at ``begin`` hold, and no byte further."""
+    out = bytearray(n)
+    inflate_into(source, begin, packed, skip, memoryview(out), place)
+    return bytes(out)
 
-    Memory is bounded by ``n`` and a step of 1 MiB, whatever the packed bytes would grow to.
+
+def inflate_into(source: ByteSource, begin: int, packed: int, skip: int, out: memoryview, place: str) -> None:
+    """Fill ``out`` with what ``packed`` deflated bytes at ``begin`` hold from byte ``skip`` on.
+
+    Beyond ``out``, memory is bounded by a step of 1 MiB, whatever the packed bytes would grow to.
     """
     engine = zlib.decompressobj(-15)
-    out = bytearray()
-    seen = 0
+    done = seen = 0
     at, end = begin, begin + packed
     pending = b""
     try:
-        while len(out) < n:
+        while done < len(out):
             if not pending:
                 if at >= end or engine.eof:
                     break
@@ -229,7 +235,9 @@ def inflate(source: ByteSource, begin: int, packed: int, skip: int, n: int, plac
             piece = engine.decompress(pending, _INFLATE_STEP)
             pending = engine.unconsumed_tail
             if seen + len(piece) > skip:
-                out += piece[max(skip - seen, 0) : max(skip - seen, 0) + n - len(out)]
+                wanted = memoryview(piece)[max(skip - seen, 0) :][: len(out) - done]
+                out[done : done + len(wanted)] = wanted
+                done += len(wanted)
             seen += len(piece)
             if not piece and not pending and at >= end:
                 break
@@ -242,12 +250,11 @@ def inflate(source: ByteSource, begin: int, packed: int, skip: int, n: int, plac
             next_step="Fetch the file again.",
             code="damaged",
         ) from None
-    if len(out) < n:
+    if done < len(out):
         raise OpenError(
-            f"The compressed bytes end after {seen:,} bytes, {skip + n:,} are needed.",
+            f"The compressed bytes end after {seen:,} bytes, {skip + len(out):,} are needed.",
             path=source.path or source.name,
             place=place,
             next_step="Fetch the file again.",
             code="cut-off",
         )
-    return bytes(out)

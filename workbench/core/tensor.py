@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from workbench.core.source import ByteSource, inflate
+from workbench.core.source import ByteSource, inflate, inflate_into
 from workbench.core.text import bytes_text, shape_text
 from workbench.errors import TensorError, printable
 
@@ -121,22 +121,28 @@ class Storage:
 
     def read(self, begin: int, n: int) -> bytes:
         """Bytes ``begin`` to ``begin + n`` of the storage (not of the file)."""
+        source = self._source_of(begin, n)
+        if self.packed >= 0:
+            return inflate(source, self.begin, self.packed, begin, n, self.id)
+        return source.read_exact(self.begin + begin, n)
+
+    def _source_of(self, begin: int, n: int) -> ByteSource:
+        """The file, when the bytes asked for lie inside the storage."""
         if begin < 0 or n < 0 or begin + n > self.nbytes or self.source is None:
             raise TensorError(
                 f"Bytes {begin:,} to {begin + n:,} of storage {printable(self.id, 80)} were asked for, "
                 f"but it holds {self.nbytes:,}.",
                 code="out-of-bounds",
             )
-        if self.packed >= 0:
-            return inflate(self.source, self.begin, self.packed, begin, n, self.id)
-        return self.source.read_exact(self.begin + begin, n)
+        return self.source
 
     def read_into(self, begin: int, out: memoryview) -> None:
         """Fill ``out``, of bytes, with those of the storage from ``begin`` on."""
-        if self.packed >= 0 or self.source is None or begin < 0 or begin + len(out) > self.nbytes:
-            out[:] = self.read(begin, len(out))
+        source = self._source_of(begin, len(out))
+        if self.packed >= 0:
+            inflate_into(source, self.begin, self.packed, begin, out, self.id)
         else:
-            self.source.read_into(self.begin + begin, out)
+            source.read_into(self.begin + begin, out)
 
     def check_unchanged(self) -> None:
         """OpenError when the file is not the one that was opened any more."""
@@ -236,8 +242,10 @@ class TensorRef:
         size = self.dtype.itemsize
         out = memoryview(flat.view(np.uint8))  # type: ignore[arg-type]
         begin = self.offset * size
-        for at in range(0, len(out), CHUNK):
-            self.storage.read_into(begin + at, out[at : at + CHUNK])
+        # What is deflated can only be had from its beginning on: in one go, not once for each chunk.
+        step = CHUNK if self.storage.packed < 0 else len(out)
+        for at in range(0, len(out), step):
+            self.storage.read_into(begin + at, out[at : at + step])
 
     def _fill(self, out: Array, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         """Copy into ``out`` by pieces of the storage of at most CHUNK bytes, cutting along the longest stride."""
