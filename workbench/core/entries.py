@@ -33,18 +33,20 @@ def values_of(tree: object) -> Iterator[Value]:
     Modules and tensors are not values. A container is shown by its entries, an empty or repeated one as a whole.
     """
     seen: set[int] = set()
-    stack: list[tuple[str, object, int]] = [("", tree, 0)]
+    stack: list[tuple[str, object, int]] = [] if isinstance(tree, (TensorRef, StorageNode)) else [("", tree, 0)]
     n = 0
     while stack and n < MAX_VALUES:
         key, node, depth = stack.pop()
-        if isinstance(node, (TensorRef, StorageNode)):
-            continue
         children: list[tuple[object, object]] = []
         if isinstance(node, (Dict, list, tuple, Opaque)) and id(node) not in seen and depth < _MAX_DEPTH:
             seen.add(id(node))
             children = _children(node)
         if children:
-            stack.extend((_join(key, name), child, depth + 1) for name, child in reversed(children))
+            stack.extend(
+                (_join(key, name), child, depth + 1)
+                for name, child in reversed(children)
+                if not isinstance(child, (TensorRef, StorageNode))
+            )
         elif not _is_module(node):
             n += 1
             yield Value(key, shown(node), _type_name(node))

@@ -10,7 +10,6 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from workbench.core import sharing
 from workbench.core.tensor import TensorRef
 from workbench.core.text import bytes_text, count_text, shape_text
 from workbench.errors import printable
@@ -256,6 +255,7 @@ class Table:
         plan, nested = self.plan, self.view.arrangement == "nested"
         original, remapped, tensor = plan.originals[row], plan.remapped[row], plan.tensors[row]
         status = plan.status(row)
+        tag, tag_title = self.tags.get(tensor.key, ("", ""))
         left, right = changes(original, remapped)
         label = _cut(left, shown)
         parent = original[: max(0, shown if nested else 0)]
@@ -273,8 +273,8 @@ class Table:
             open=False,
             key=_text(original),
             remapped=_text(remapped),
-            tag=self.tags.get(id(tensor), ("", ""))[0],
-            tag_title=_text(self.tags.get(id(tensor), ("", ""))[1]),
+            tag=tag,
+            tag_title=_text(tag_title),
             note=self._class_of(owner) if len(owner := original.rpartition(".")[0]) >= max(shown, 1) else "",
             label=self._shown(label),
             target=self._shown(target),
@@ -413,21 +413,21 @@ def _classes(plan: Plan) -> dict[str, str]:
     return {key[len(top) + 1 :]: path for key, path in classes.items() if key.startswith(f"{top}.")}
 
 
-def _tags(plan: Plan) -> dict[int, tuple[str, str]]:
-    """A word on tensors that share their bytes with others, and which those are; by the identity of the tensor."""
-    tags: dict[int, tuple[str, str]] = {}
+def _tags(plan: Plan) -> dict[str, tuple[str, str]]:
+    """A word on tensors that share their bytes with others, and which those are; by the tensor's key in the file."""
+    tags: dict[str, tuple[str, str]] = {}
     for shared in plan.checkpoint.views:
         more = len(shared.tensors) - 1
         for n, tensor in enumerate(shared.tensors):
             other = shared.tensors[0 if n else 1].key
             others = other if more == 1 else f"{other} and {more - 1:,} more"
             how = "overlaps" if shared.overlapping else "lies in one storage with"
-            tags[id(tensor)] = ("view", f"{how} {others[:200]}")
-    for group in sharing.ties(plan.checkpoint.tensors):
-        for n, tensor in enumerate(group):
-            other = group[0 if n else 1].key
+            tags[tensor.key] = ("view", f"{how} {others[:200]}")
+    for group in plan.checkpoint.ties:
+        for n, key in enumerate(group):
+            other = group[0 if n else 1]
             others = other if len(group) == 2 else f"{other} and {len(group) - 2:,} more"
-            tags[id(tensor)] = (f"tied ×{len(group)}", f"the very same values as {others[:200]}")
+            tags[key] = (f"tied ×{len(group)}", f"the very same values as {others[:200]}")
     return tags
 
 

@@ -54,7 +54,7 @@ def _open(session: Session, plan: Plan) -> Facts:
         "path": printable(checkpoint.path, 1_000),
         "kind": checkpoint.kind,
         "n_tensors": len(checkpoint.tensors),
-        "nbytes": sum(plan.sizes) + sum(tensor.nbytes for tensor in plan.outside),
+        "nbytes": checkpoint.nbytes,
         "dtypes": [{"dtype": name, "n_tensors": n, "nbytes": nbytes} for name, n, nbytes in plan.dtypes],
         "top_level_keys": [
             {"key": printable(top.key, 200), "n_tensors": top.n_tensors, "nbytes": top.nbytes}
