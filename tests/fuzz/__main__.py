@@ -18,9 +18,27 @@ import workbench
 from tests.fuzz.targets import TARGETS
 
 _ROOT = str(Path(workbench.__file__).parent)
-_MEASURED = ("core/source.py", "core/tree.py", "core/tensor.py", "formats/pickle/machine.py", "mapping/persist.py",
-             "formats/pickle/rebuild.py", "formats/torch_zip.py", "formats/zip_directory.py",
-             "formats/torch_storages.py", "formats/safetensors.py")  # fmt: skip
+_MEASURED = (
+    "core/source.py",
+    "core/tree.py",
+    "core/tensor.py",
+    "formats/pickle/machine.py",
+    "mapping/persist.py",
+    "formats/pickle/rebuild.py",
+    "formats/torch_zip.py",
+    "formats/zip_directory.py",
+    "formats/torch_storages.py",
+    "formats/safetensors.py",
+    "formats/torch_legacy.py",
+    "formats/torch_tar.py",
+    "formats/npz.py",
+    "formats/burnpack.py",
+    "formats/cbor.py",
+    "formats/mpk.py",
+    "formats/msgpack.py",
+    "formats/torchscript.py",
+    "formats/pt2.py",
+)
 _TRACED_EVERY = 40
 _MOST_FAILURES = 20
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from tests.fuzz import programs
+from tests.fuzz import containers, programs
 from tests.make.hostile.case import saved
 from workbench.checkpoint import checkpoint_of
 from workbench.core.source import MemorySource
@@ -148,4 +148,25 @@ def same(ours: object, theirs: object) -> bool:
     return True
 
 
-TARGETS: tuple[Callable[[Random], None], ...] = (machine, zip_directory, safetensors_header, mapping_json, as_pickle)
+def _container(name: str) -> Callable[[Random], None]:
+    def target(random: Random) -> None:
+        _read_everything(containers.MAKERS[name](random))
+
+    target.__name__ = name
+    return target
+
+
+def nested_stream(random: Random) -> None:
+    """A stream inside a pickle, spoiled, gives a file that opens or one of our errors."""
+    _read_everything(saved(programs.program(containers.nested_stream(random))))
+
+
+TARGETS: tuple[Callable[[Random], None], ...] = (
+    machine,
+    zip_directory,
+    safetensors_header,
+    mapping_json,
+    as_pickle,
+    nested_stream,
+    *map(_container, containers.MAKERS),
+)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.hostile.pace import REFERENCE, work
 from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.cli import inspect
 from workbench.core.source import FileSource
@@ -154,10 +155,14 @@ def wait(path: Path, keys: Sequence[str]) -> Facts:
 
 
 def slow(path: Path, keys: Sequence[str]) -> Facts:
-    end = time.process_time() + 2.5
-    while time.process_time() < end:
-        pass
-    return workbench(path, keys) | {"open_seconds": 2.5}
+    """Half as long again as allowed for a small file, on a machine of any pace."""
+    begin, enough = time.process_time(), 1.5 * 2 * 3
+    n = 0
+    while n * REFERENCE < enough or time.process_time() - begin < enough:
+        work()
+        n += 1
+    facts = workbench(path, keys)
+    return facts | {"open_seconds": time.process_time() - begin}
 
 
 def greedy(path: Path, keys: Sequence[str]) -> Facts:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from workbench.core.tensor import TensorRef
-from workbench.core.tree import Dict, Opaque, Set, dropped_buffers, key_text, module_parts, table_entries
+from workbench.core.tree import Dict, Opaque, Set, dropped_buffers, key_text, module_parts, table_entries, table_values
 from workbench.errors import printable
 
-__all__ = ["MAX_BESIDE", "Beside", "beside_of", "objects_of"]
+__all__ = ["MAX_BESIDE", "Beside", "beside_of", "objects_and_repeats", "objects_of"]
 
 MAX_BESIDE: Final = 10_000
 """Tensors listed beside the table; the others are counted."""
@@ -73,19 +73,28 @@ def beside_of(tree: object) -> tuple[tuple[Beside, ...], int]:
 
 def objects_of(tree: object) -> list[Opaque]:
     """Modules and objects that the table enters, or would if they held tensors: each once."""
+    return objects_and_repeats(tree)[0]
+
+
+def objects_and_repeats(tree: object) -> tuple[list[Opaque], int]:
+    """The same, and how many keys its mappings hold a second time."""
+    n_repeated = tree.n_repeated if type(tree) is Dict else 0
     found: list[Opaque] = [tree] if type(tree) is Opaque else []
     seen = {id(tree)}
     waiting = [tree]
     while waiting:
-        for _, child in table_entries(waiting.pop()) or ():
-            if type(child) is TensorRef:
-                continue
-            if isinstance(child, (Dict, Opaque, list, tuple)) and id(child) not in seen:
-                seen.add(id(child))
-                waiting.append(child)
-                if type(child) is Opaque:
-                    found.append(child)
-    return found
+        for child in table_values(waiting.pop()):
+            kind = type(child)
+            if kind is list or kind is tuple or kind is Dict or kind is Opaque:
+                me = id(child)
+                if me not in seen:
+                    seen.add(me)
+                    waiting.append(child)
+                    if kind is Dict:
+                        n_repeated += child.n_repeated  # type: ignore[attr-defined]
+                    elif kind is Opaque:
+                        found.append(child)  # type: ignore[arg-type]
+    return found, n_repeated
 
 
 def _listed(tree: object) -> tuple[set[int], set[int]]:
@@ -94,12 +103,15 @@ def _listed(tree: object) -> tuple[set[int], set[int]]:
     nodes = {id(tree)}
     waiting = [tree]
     while waiting:
-        for _, child in table_entries(waiting.pop()) or ():
-            if type(child) is TensorRef:
+        for child in table_values(waiting.pop()):
+            kind = type(child)
+            if kind is TensorRef:
                 tensors.add(id(child))
-            elif isinstance(child, (Dict, Opaque, list, tuple)) and id(child) not in nodes:
-                nodes.add(id(child))
-                waiting.append(child)
+            elif kind is list or kind is tuple or kind is Dict or kind is Opaque:
+                me = id(child)
+                if me not in nodes:
+                    nodes.add(me)
+                    waiting.append(child)
     return tensors, nodes
 
 

@@ -7,8 +7,8 @@ a million levels deep, share nodes and hold cycles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain, count
 from typing import Final
 
 from workbench.core.tensor import DType, Storage, TensorRef
@@ -28,6 +28,7 @@ __all__ = [
     "key_text",
     "module_parts",
     "table_entries",
+    "table_values",
     "walk",
 ]
 
@@ -37,10 +38,12 @@ MAX_ROWS: Final = 1_000_000
 MAX_ROW_TEXT: Final = 64 << 20
 """Characters of all their keys together."""
 
-_FREE_ROWS: Final = 200_000
+_FREE_ROWS: Final = 50_000
 """Rows a file may list beyond four for each entry that is a tensor: a few shared objects make any number of them."""
 
 _MAX_STEPS: Final = 4 * MAX_ROWS
+_FREE_DEPTH: Final = 64
+_DONE, _ITERATOR = -1, -2
 _SMALL: Final = 1 << 31
 _MISSING: Final = object()
 _COMPILED: Final = "torch._dynamo.eval_frame.OptimizedModule"
@@ -85,6 +88,10 @@ class Dict(Mapping[object, object]):
         if entries is None:
             entries = self._entries = {}
         before, n = len(entries), 0
+        if type(flat) is list and len(flat) > 16 and set(map(type, keys := flat[::2])) == {str}:
+            entries.update(zip(keys, flat[1::2], strict=False))
+            self.n_repeated += before + len(flat) // 2 - len(entries)
+            return
         each = iter(flat)
         for key, value in zip(each, each, strict=False):
             n += 1
@@ -281,41 +288,49 @@ def table_entries(node: object) -> Iterator[tuple[object, object]] | None:
     return None
 
 
-def _holders(tree: object) -> tuple[set[int], int]:
-    """The ids of all nodes from which a tensor can be reached: the walk enters nothing else. And how many tensors
-    they hold as entries, each node counted once.
-    """
-    n_tensors = 0
-    parents: dict[int, list[int]] = {id(tree): []}
-    holding: list[int] = []
+def table_values(node: object) -> Collection[object]:
+    """The children of `table_entries` without their segments; nothing for a node without any."""
+    kind = type(node)
+    if kind is list or kind is tuple:
+        return node  # type: ignore[return-value]
+    if kind is Dict:
+        entries = node._entries  # type: ignore[attr-defined]
+        return () if entries is None else entries.values()
+    if kind is Opaque:
+        return [child for _, child in table_entries(node) or ()]
+    return ()
+
+
+def _counted(tree: object) -> tuple[int, int]:
+    """Tensors and entries of any kind in the nodes of the table, each node counted once."""
+    n_tensors = n_entries = 0
+    seen = {id(tree)}
     waiting = [tree]
     while waiting:
-        node = waiting.pop()
-        children = table_entries(node)
-        if children is None:
-            continue
-        me, holds = id(node), False
-        for _, child in children:
+        children = table_values(waiting.pop())
+        n_entries += len(children)
+        for child in children:
             kind = type(child)
             if kind is TensorRef:
-                holds = True
                 n_tensors += 1
-            elif kind is Dict or kind is Opaque or kind is list or kind is tuple:
-                known = parents.get(id(child))
-                if known is None:
-                    parents[id(child)] = [me]
+            elif kind is list or kind is tuple or kind is Dict or kind is Opaque:
+                me = id(child)
+                if me not in seen:
+                    seen.add(me)
                     waiting.append(child)
-                else:
-                    known.append(me)
-        if holds:
-            holding.append(me)
-    found = set(holding)
-    while holding:
-        for parent in parents[holding.pop()]:
-            if parent not in found:
-                found.add(parent)
-                holding.append(parent)
-    return found, n_tensors
+    return n_tensors, n_entries
+
+
+def _entries_of(node: object, begin: int) -> Iterator[tuple[object, object]]:
+    """Segments and children from the one at `begin` on, which is 0 but for lists and tuples."""
+    kind = type(node)
+    if kind is list or kind is tuple:
+        children = iter(node)  # type: ignore[call-overload]
+        children.__setstate__(begin)
+        return zip(count(begin), children)
+    if kind is Dict:
+        return iter((node._entries or {}).items())  # type: ignore[attr-defined]
+    return iter(list(table_entries(node) or ()))
 
 
 def walk(tree: object) -> Iterator[tuple[Path, TensorRef]]:
@@ -326,48 +341,112 @@ def walk(tree: object) -> Iterator[tuple[Path, TensorRef]]:
     if type(tree) is TensorRef:
         yield (), tree
         return
-    holders, n_tensors = _holders(tree)
-    most_rows = min(MAX_ROWS, _FREE_ROWS + 4 * n_tensors)
-    if id(tree) not in holders:
+    n_tensors, n_entries = _counted(tree)
+    if not n_tensors:
         return
-    first = table_entries(tree)
-    assert first is not None
-    stack = [first]
-    nodes = [id(tree)]
-    on_path = {id(tree)}
-    prefix: list[str | int] = []
-    rows = steps = text = width = 0
-    widths = [0]
-    while stack:
-        for key, node in stack[-1]:
+    most_rows = min(MAX_ROWS, _FREE_ROWS + 4 * n_tensors)
+    steps_left = _MAX_STEPS + 4 * n_entries
+    # Nodes without a row below them are not entered twice. One that leads back to a node of the current path is only
+    # known to have none while that stays on the path: it is in `unsure` as well, and the nodes led back to in `met`.
+    barren: set[int] = set()
+    unsure: list[int] = []
+    met: set[int] = set()
+    # The path: per level its node, where to go on in it (a position of a list, or that it is done, or that the iterator
+    # or list to go on with is in `saved`), the segment below it, and whether there are rows.
+    me = id(tree)
+    on_path = {me}
+    nodes = [me]
+    saved: list[object] = []
+    positions: list[int] = []
+    prefix: list[object] = []
+    filled = bytearray(1)
+    rows = text = width = odd = 0
+    current, entries = tree, _entries_of(tree, 0)
+    while True:
+        for key, node in entries:
             kind = type(node)
             if kind is TensorRef:
-                segment = key if type(key) is str else key_text(key)
+                segment = key if type(key) is str else key_text(_bare(key))
                 rows += 1
-                text += width + len(prefix) + (_width(segment) if type(segment) is str else 20)
+                filled[-1] = 1
+                depth = len(prefix)
+                text += width + depth + (_width(segment) if type(segment) is str else 20)
+                if depth > _FREE_DEPTH:
+                    text += 8 * depth
                 if rows > most_rows or text > MAX_ROW_TEXT:
                     raise _too_many()
-                yield (*prefix, segment), node  # type: ignore[misc]
-            elif id(node) in holders and id(node) not in on_path:
-                steps += 1
-                if steps > _MAX_STEPS:
+                before = prefix if not odd else [key_text(_bare(each)) for each in prefix]
+                yield (*before, segment), node  # type: ignore[misc]
+            elif kind is list or kind is tuple or kind is Dict or kind is Opaque:
+                me = id(node)
+                if me in barren:
+                    continue
+                if me in on_path:
+                    met.add(me)
+                    continue
+                steps_left -= 1 + (1 if kind is Opaque else len(node))  # type: ignore[arg-type]
+                if steps_left < 0:
                     raise _too_many()
-                entries = table_entries(node)
-                assert entries is not None
-                segment = key_text(key)
-                stack.append(entries)
-                nodes.append(id(node))
-                on_path.add(id(node))
-                prefix.append(segment)
-                widths.append(_width(segment) if isinstance(segment, str) else 20)
-                width += widths[-1]
+                if type(current) is list or type(current) is tuple:
+                    at: int = key + 1  # type: ignore[operator]
+                    if at < len(current):
+                        saved.append(current)
+                        positions.append(at)
+                    else:
+                        positions.append(_DONE)
+                elif entries.__length_hint__():  # type: ignore[attr-defined]
+                    saved.append(entries)
+                    positions.append(_ITERATOR)
+                else:
+                    positions.append(_DONE)
+                width += _segment_width(key)
+                odd += type(key) is _OddKey
+                prefix.append(key)
+                filled.append(0)
+                nodes.append(me)
+                on_path.add(me)
+                current, entries = node, _entries_of(node, 0)
                 break
         else:
-            stack.pop()
-            on_path.discard(nodes.pop())
-            width -= widths.pop()
-            if prefix:
-                prefix.pop()
+            me = nodes.pop()
+            on_path.discard(me)
+            has_rows = filled.pop()
+            if has_rows and filled:
+                filled[-1] = 1
+            if me in met:
+                met.discard(me)
+                if has_rows:
+                    barren.difference_update(unsure)
+                    unsure.clear()
+            if not has_rows:
+                barren.add(me)
+                if met:
+                    unsure.append(me)
+            if not met:
+                unsure.clear()
+            if not positions:
+                return
+            key = prefix.pop()
+            width -= _segment_width(key)
+            odd -= type(key) is _OddKey
+            at = positions.pop()
+            if at == _DONE:
+                current, entries = None, iter(())
+            elif at == _ITERATOR:
+                current, entries = None, saved.pop()  # type: ignore[assignment]
+            else:
+                current = saved.pop()
+                entries = _entries_of(current, at)
+
+
+def _segment_width(key: object) -> int:
+    if type(key) is str:
+        return _width(key)
+    return 20 if type(key) is int else _width(str(key_text(_bare(key))))
+
+
+def _bare(key: object) -> object:
+    return key.node if type(key) is _OddKey else key
 
 
 def _width(segment: str) -> int:

@@ -1,6 +1,6 @@
 """Hostile and broken files, generated. ``python -m tests.make.hostile FOLDER`` writes them with their manifest.
 
-A family is a module with ``cases()``; a new format adds one module here and its name to FAMILIES.
+A family is what has ``cases()``, mostly a module; a new format adds one here and its name to FAMILIES.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tests.make.hostile import cost, execution, headers, others, structure, tensors, texts, zips
+from tests.make.hostile import containers, cost, execution, headers, others, structure, tensors, texts, zips
 from tests.make.hostile.case import HEALTHY, Case
 
 __all__ = ["FAMILIES", "HEALTHY", "Case", "all_cases"]
@@ -21,6 +21,7 @@ FAMILIES: Final = {
     "headers": headers,
     "texts": texts,
     "others": others,
+    **containers.CONTAINERS,
     "cost": cost,
 }
 

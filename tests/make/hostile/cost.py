@@ -9,7 +9,7 @@ from tests.make import pickles as p
 from tests.make.hostile.case import HEALTHY, STORAGES, Case, Outcome, fixed, healthy, program, saved
 from tests.make.zips import make_zip, torch_records
 
-_DEEP = 200_000
+_DEEP = 1_000_000
 _LEVEL = {
     "lists": (b"]", b"a"),
     "tuples": (b"", b"\x85"),
@@ -23,7 +23,7 @@ _LEVEL = {
 
 def _deep(kind: str) -> bytes:
     before, after = _LEVEL[kind]
-    n = _DEEP // {"states": 4, "calls": 4, "mixed": 4, "tuples": 2}.get(kind, 1)
+    n = _DEEP // {"mixed": 4, "tuples": 2}.get(kind, 1)
     return before * n + healthy() + after * n
 
 
