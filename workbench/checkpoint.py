@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,8 +20,9 @@ from workbench.core.source import ByteSource
 from workbench.core.tensor import TensorRef
 from workbench.core.text import bytes_text, count_text, shape_text
 from workbench.core.tree import Dict, Opaque, StorageNode, module_parts
+from workbench.core.written import Written
 from workbench.errors import TensorError, UnknownKeyError, WorkbenchError, printable
-from workbench.finding import Finding, Severity
+from workbench.finding import Finding, Severity, grouped
 from workbench.formats.folders import Opened, open_path, open_source
 
 if TYPE_CHECKING:
@@ -66,7 +68,8 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     (64, 3, 7, 7)
 
     `names` tells what each class or function that a pickle of the file names is ("needed for tensors", "inert",
-    "unknown", "dangerous"); `beside` are the tensors that no state_dict() names, each with the reason.
+    "unknown", "dangerous"); `beside` are the tensors that no state_dict() names, each with the reason; `written` how
+    the file was written, where other readers stumble over it.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     fingerprint: str
     beside: tuple[Beside, ...] = field(repr=False)
     names: dict[str, str] = field(repr=False)
+    written: Written = field(repr=False)
     _by_key: dict[str, TensorRef | int] = field(repr=False)
 
     @cached_property
@@ -317,10 +321,11 @@ def _out_of_memory(path: str, error: Exception) -> WorkbenchError:
 
 def _checkpoint(opened: Opened) -> Checkpoint:
     contents = opened.contents
-    by_key: dict[str, TensorRef | int] = {}
-    for tensor in contents.tensors:
-        before = by_key.get(tensor.key)
-        by_key[tensor.key] = tensor if before is None else 2 if isinstance(before, TensorRef) else before + 1
+    by_key: dict[str, TensorRef | int] = {tensor.key: tensor for tensor in contents.tensors}
+    if len(by_key) < len(contents.tensors):
+        for key, n in Counter(tensor.key for tensor in contents.tensors).items():
+            if n > 1:
+                by_key[key] = n
     findings = list(contents.findings)
     shared = [key for key, found in by_key.items() if not isinstance(found, TensorRef)]
     for key in shared[:_ROWS_SHOWN]:
@@ -333,10 +338,11 @@ def _checkpoint(opened: Opened) -> Checkpoint:
         format=contents.format,
         tree=contents.tree,
         tensors=contents.tensors,
-        findings=tuple(findings),
+        findings=grouped(findings),
         metadata=contents.metadata,
         fingerprint=contents.fingerprint,
         beside=contents.beside,
         names=contents.names,
+        written=contents.written,
         _by_key=by_key,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,16 @@ from hypothesis import strategies as st
 
 from workbench.core import tensor as tensors
 from workbench.core.source import MemorySource
-from workbench.core.tensor import CHUNK, DTYPES, Storage, TensorRef, contiguous_strides, dtype_named
+from workbench.core.tensor import (
+    CHUNK,
+    DTYPES,
+    Storage,
+    TensorRef,
+    contiguous_strides,
+    dtype_named,
+    new_storage,
+    new_tensor,
+)
 from workbench.errors import TensorError
 
 
@@ -141,3 +151,17 @@ def test_a_deflated_storage_is_inflated_once_however_long_it_is():
     assert values.nbytes > 2 * CHUNK
     assert np.array_equal(tensor.read(), values)
     assert source.bytes_read == len(packed)
+
+
+def test_tensors_and_storages_made_in_numbers_are_the_same_as_made_singly():
+    source = MemorySource(bytes(24))
+    storage = new_storage("s", 24, source, 8)
+    assert (type(storage), storage, storage.source) == (Storage, Storage("s", 24, source, 8), source)
+    fields = ("w", ("w",), dtype_named("float32"), (2,), (1,), 1, storage)
+    tensor = new_tensor(*fields, unreadable="it is a test")
+    assert (type(tensor), tensor) == (TensorRef, TensorRef(*fields, unreadable="it is a test"))
+    assert replace(tensor, key="v").key == "v"
+    with pytest.raises(FrozenInstanceError):
+        storage.id = "other"
+    with pytest.raises(FrozenInstanceError):
+        tensor.key = "other"

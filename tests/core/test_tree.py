@@ -103,3 +103,24 @@ def test_numbers_read_as_people_write_them() -> None:
     ]
     assert [count_text(n, "tensor") for n in (0, 1, 12000)] == ["0 tensors", "1 tensor", "12,000 tensors"]
     assert count_text(2, "entry") == "2 entries"
+
+
+def test_a_node_that_leads_back_to_its_holder_is_listed_where_it_holds_a_tensor() -> None:
+    a: list[object] = []
+    x: list[object] = [a]
+    a += [x, tensor()]
+    assert [path for path, _ in walk([a, x])] == [(0, 1), (1, 0, 1)]
+
+
+def test_doubling_without_a_tensor_is_entered_once_even_if_it_leads_back_to_the_root() -> None:
+    root: list[object] = [tensor()]
+    node: list[object] = [root]
+    for _ in range(60):
+        node = [node, node]
+    root.append(node)
+    assert [path for path, _ in walk(root)] == [(0,)]
+
+
+def test_a_wide_list_in_the_middle_of_the_walk_goes_on_where_it_was_left() -> None:
+    tree = [[tensor()], 5, Dict([("a", (tensor(), None)), (None, [tensor()])]), tensor()]
+    assert [path for path, _ in walk(tree)] == [(0, 0), (2, "a", 0), (2, "None", 0), (3,)]

@@ -9,11 +9,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """No collection inside: it would walk a growing heap again and again, for half of the time of the work."""
+    """No collection inside: it would walk a growing heap again and again, for half of the time of the work.
+
+    What was made inside counts as old afterwards, or the next three collections would walk all of it once more.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

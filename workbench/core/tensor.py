@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import ml_dtypes
 import numpy as np
@@ -26,6 +27,9 @@ __all__ = [
     "TensorRef",
     "contiguous_strides",
     "dtype_named",
+    "give_keys",
+    "new_storage",
+    "new_tensor",
 ]
 
 CHUNK: Final = 16 << 20
@@ -270,3 +274,59 @@ class TensorRef:
         source = self.storage.source
         path = None if source is None else source.path or source.name
         return TensorError(f"{printable(self.key, 200)!r} cannot be read: {reason}.", path=path, code=code)
+
+
+# A frozen dataclass sets each of its fields by a call, which is most of the time of opening 100,000 tensors. These have
+# the same slots, so that they can be filled as ordinary objects and then become the frozen ones.
+
+
+class _OpenStorage:
+    __slots__ = Storage.__slots__
+
+    def __init__(self, id: str, nbytes: int, source: ByteSource, begin: int) -> None:
+        self.id = id
+        self.nbytes = nbytes
+        self.source = source
+        self.begin = begin
+        self.packed = -1
+        self.__class__ = Storage  # type: ignore[assignment]
+
+
+class _OpenTensor:
+    __slots__ = TensorRef.__slots__
+
+    def __init__(
+        self,
+        key: str,
+        path: tuple[str | int, ...],
+        dtype: DType,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        offset: int,
+        storage: Storage,
+        *,
+        unreadable: str = "",
+    ) -> None:
+        self.key = key
+        self.path = path
+        self.dtype = dtype
+        self.shape = shape
+        self.strides = strides
+        self.offset = offset
+        self.storage = storage
+        self.byteswap = self.conj = self.neg = False
+        self.unreadable = unreadable
+        self.__class__ = TensorRef  # type: ignore[assignment]
+
+
+new_storage: Final = cast(type[Storage], _OpenStorage)
+"""``Storage(id, nbytes, source, begin)``, for readers that make very many."""
+
+new_tensor: Final = cast(type[TensorRef], _OpenTensor)
+"""``TensorRef`` with its first seven fields and perhaps `unreadable`, for readers that make very many."""
+
+
+def give_keys(tensors: Sequence[TensorRef], keys: Sequence[str], paths: Iterable[tuple[str | int, ...]]) -> None:
+    """Name tensors that have no names yet: for the reader that just made them, and for nobody else."""
+    for name, column in (("key", keys), ("path", paths)):
+        deque(map(TensorRef.__dict__[name].__set__, tensors, column), maxlen=0)

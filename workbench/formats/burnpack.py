@@ -13,6 +13,7 @@ from typing import Final
 from workbench.core.source import MAX_READ, ByteSource
 from workbench.core.tensor import MAX_RANK, DType, Storage, TensorRef, contiguous_strides
 from workbench.core.tree import Dict
+from workbench.core.written import Written
 from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
 from workbench.formats.burn_dtypes import burn_dtype
@@ -47,6 +48,8 @@ class _Reader:
         self.source = source
         self.findings: list[Finding] = []
         self.unfit: list[tuple[str, str]] = []
+        self.bool_spelling = ""
+        self.padding = 0
 
     def error(self, cause: str, *, place: str = "metadata", code: str = "broken-metadata") -> OpenError:
         return OpenError(
@@ -96,7 +99,9 @@ class _Reader:
         self.note_unfit()
         tree: list[tuple[object, object]] = [(tensor.key, tensor) for tensor in tensors]
         tree += [(key, value) for key, value in self.scalars(root.get("scalars", {})) if key not in entries]
-        return Contents(name, Dict(tree), tensors, tuple(self.findings), metadata, fingerprint(head, raw))
+        written = Written(bool_spelling=self.bool_spelling, padding=self.padding)
+        findings = tuple(self.findings)
+        return Contents(name, Dict(tree), tensors, findings, metadata, fingerprint(head, raw), written=written)
 
     def note(self, code: str, severity: Severity, text: str, place: str = "metadata") -> None:
         self.findings.append(Finding(code, severity, place, text))
@@ -143,6 +148,11 @@ class _Reader:
         if entry.get("param_id") is not None and _counts([entry["param_id"]]) is None:
             raise self.error("Its param_id is no count.", place=place)
         dtype, unreadable = found
+        written = entry["dtype"]
+        if written == "Bool":
+            self.bool_spelling = "text"
+        elif isinstance(written, dict) and "Bool" in written:
+            self.bool_spelling = "map"
         return dtype, unreadable, shape, first, last
 
     def data_begin(self, packed: int, ranges: list[tuple[int, int]], written_by: str) -> int:
@@ -166,6 +176,7 @@ class _Reader:
                 "wrong values from this file without an error, later ones refuse it."
             )
             self.note("packed-layout", Severity.WARNING, text, "data")
+        self.padding = begin - packed
         if begin + last < size:
             text = f"{size - begin - last:,} bytes follow the last tensor; Burn ignores them."
             self.note("bytes-behind", Severity.NOTE, text, f"byte {begin + last:,}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Final
 
-from workbench.core.beside import Beside, beside_of, objects_of
-from workbench.core.tensor import TensorRef
+from workbench.core.beside import Beside, beside_of, objects_and_repeats, objects_of
+from workbench.core.tensor import TensorRef, give_keys
 from workbench.core.text import shape_text
-from workbench.core.tree import Dict, Opaque, module_parts, walk
+from workbench.core.tree import MAX_ROW_TEXT, MAX_ROWS, Dict, Opaque, module_parts, walk
+from workbench.core.written import Written
 from workbench.errors import printable
 from workbench.finding import Finding, Severity
 
@@ -40,6 +42,7 @@ class Contents:
     names: dict[str, str] = field(default_factory=dict, repr=False)
     """What each class or function that a pickle of the file names is: "needed for tensors", "inert", "unknown" or
     "dangerous"."""
+    written: Written = field(default_factory=Written, repr=False)
 
 
 def fingerprint(*parts: bytes) -> str:
@@ -51,29 +54,49 @@ def fingerprint(*parts: bytes) -> str:
 
 
 def table(tree: object) -> tuple[TensorRef, ...]:
-    """The tensors of a tree with their joined keys, in file order."""
-    return tuple(
-        TensorRef(
-            ".".join(map(str, path)),
-            path,
-            of.dtype,
-            of.shape,
-            of.strides,
-            of.offset,
-            of.storage,
-            of.byteswap,
-            of.conj,
-            of.neg,
-            of.unreadable,
-        )
-        for path, of in walk(tree)
-    )
+    """The tensors of a tree with their joined keys, in file order: the very ones in it, and copies of those that stand
+    in several places of it."""
+    flat = _flat(tree)
+    if flat is not None:
+        return flat
+    rows = []
+    for path, of in walk(tree):
+        key = ".".join(map(str, path))
+        if of.path or not path:
+            of = replace(of, key=key, path=path)
+        else:
+            give_keys((of,), (key,), (path,))
+        rows.append(of)
+    return tuple(rows)
+
+
+def _flat(tree: object) -> tuple[TensorRef, ...] | None:
+    """The same, quickly, of a mapping of names to new tensors and nothing else, far below the limits; else None."""
+    if type(tree) is not Dict or not 0 < len(tree) <= MAX_ROWS // 5:
+        return None
+    keys, nodes = zip(*tree.pairs, strict=True)
+    if set(map(type, keys)) != {str} or set(map(type, nodes)) != {TensorRef}:
+        return None
+    if len(set(map(id, nodes))) < len(nodes) or any(map(attrgetter("path"), nodes)):
+        return None
+    if 4 * sum(map(len, keys)) > MAX_ROW_TEXT:
+        return None
+    give_keys(nodes, keys, zip(keys, strict=True))
+    return nodes
 
 
 def beside_the_table(tree: object) -> tuple[tuple[Beside, ...], list[Finding]]:
     """The tensors that no state_dict() names; findings of them, and of hooks that could change its names."""
+    objects, n_repeated = objects_and_repeats(tree)
+    findings = []
+    if n_repeated:
+        what = "1 key of a mapping is" if n_repeated == 1 else f"{n_repeated:,} keys of mappings are"
+        text = f"{what} set twice; the last value counts, as in torch.load."
+        findings.append(Finding("repeated-key", Severity.WARNING, "", text))
+    if not objects:
+        return (), findings
     beside, n = beside_of(tree)
-    return beside, [*findings_beside(beside, n), *findings_of_hooks(tree)]
+    return beside, [*findings, *findings_beside(beside, n), *findings_of_hooks(tree)]
 
 
 def findings_beside(beside: tuple[Beside, ...], n_all: int) -> list[Finding]:

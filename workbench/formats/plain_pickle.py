@@ -59,6 +59,7 @@ def read(source: ByteSource) -> Contents:
         tree = machine.run()
     except OpenError as error:
         raise builder.add_dangers(error) from None
+    builder.read_by(machine)
     rest = source.size - machine.end
     if rest:
         before = set(builder.dangers())
@@ -70,7 +71,9 @@ def read(source: ByteSource) -> Contents:
     beside, noticed = beside_the_table(tree)
     findings = (*builder.findings(), *noticed)
     mark = fingerprint(*map(_facts, tensors))
-    return Contents(name, tree, tensors, findings, {}, mark, beside=beside, names=builder.kinds())
+    return Contents(
+        name, tree, tensors, findings, {}, mark, beside=beside, names=builder.kinds(), written=builder.written()
+    )
 
 
 def _walk_rest(feed: Feed, begin: int, builder: TreeBuilder, where: str) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from operator import eq, sub
 from typing import Final
 
 from workbench.core.source import MAX_READ, ByteSource
-from workbench.core.tensor import DTYPES, MAX_RANK, Storage, TensorRef, contiguous_strides
+from workbench.core.tensor import (
+    DTYPES,
+    MAX_RANK,
+    DType,
+    Storage,
+    TensorRef,
+    contiguous_strides,
+    new_storage,
+    new_tensor,
+)
 from workbench.core.tree import Dict
 from workbench.errors import OpenError, printable
 from workbench.formats import strict_json
 from workbench.formats.contents import Contents, fingerprint
 from workbench.formats.limits import MAX_HEADER, MAX_ROWS
-from workbench.formats.safetensors_tiles import tiles
+from workbench.formats.safetensors_tiles import LAYOUT, tiles
 
 __all__ = ["name", "read", "sniff"]
 
@@ -77,11 +87,13 @@ def read(source: ByteSource) -> Contents:
     quick = _quick(source, raw, 8 + n)
     metadata, tensors, ranges = _strict(source, raw, 8 + n) if quick is None else quick
     _check_tiles(source, ranges, source.size - 8 - n)
-    tree = Dict((tensor.key, tensor) for tensor in tensors)
+    tree = Dict()
+    tree._put([each for tensor in tensors for each in (tensor.key, tensor)])
     head = n.to_bytes(8, "little") + raw
     return Contents(name, tree, tuple(tensors), (), metadata, fingerprint(head))
 
 
+_Layout = tuple[tuple[DType, tuple[int, ...], tuple[int, ...], str], int]
 _Table = tuple[dict[str, str], list[TensorRef], list[tuple[int, int, str]]]
 """Metadata, tensors, and the range and name of each."""
 
@@ -107,31 +119,39 @@ def _quick(source: ByteSource, raw: bytes, data: int) -> _Table | None:
         found = tiles(raw.decode("utf-8"))
     except UnicodeDecodeError:
         return None
-    if found is None or len(found[1]) > MAX_ROWS:
+    if found is None or len(found[1][0]) > MAX_ROWS:
         return None
-    metadata, entries = found
-    layouts: dict[tuple[str, str], tuple[TensorRef, int]] = {}
-    tensors = []
-    ranges: list[tuple[int, int, str]] = []
-    for key, dtype, sizes, first_text, end_text in entries:
-        first, end = int(first_text), int(end_text)
-        layout = layouts.get((dtype, sizes))
-        if layout is None:
-            shape = [int(size) for size in sizes.split(",")] if sizes else []
-            entry = {"dtype": dtype, "shape": shape, "data_offsets": [first, end]}
-            try:
-                layout = layouts[dtype, sizes] = _tensor(source, key, entry, data)[0], end - first
-            except OpenError:
+    metadata, (names, written, firsts, ends) = found
+    begins, stops = list(map(int, firsts)), list(map(int, ends))
+    layouts: dict[str, _Layout] = {}
+    for i, each in enumerate(written):
+        if each not in layouts:
+            layout = _layout(source, names[i], each, begins[i], stops[i], data)
+            if layout is None:
                 return None
-        like, nbytes = layout
-        if end - first != nbytes or data + end > source.size:
-            return None
-        storage = Storage(f"data/{first}-{end}", nbytes, source, data + first)
-        tensors.append(
-            TensorRef(key, (key,), like.dtype, like.shape, like.strides, 0, storage, unreadable=like.unreadable)
-        )
-        ranges.append((first, end, key))
-    return metadata or {}, tensors, ranges
+            layouts[each] = layout
+    sizes = list(map(sub, stops, begins))
+    if sizes != [layouts[each][1] for each in written] or data + max(stops) > source.size:
+        return None
+    tensors: list[TensorRef] = []
+    add = tensors.append
+    for key, each, first, end, begin, nbytes in zip(names, written, firsts, ends, begins, sizes, strict=True):
+        dtype, shape, strides, unreadable = layouts[each][0]
+        storage = new_storage(f"data/{first}-{end}", nbytes, source, data + begin)
+        add(new_tensor(key, (key,), dtype, shape, strides, 0, storage, unreadable=unreadable))
+    return metadata or {}, tensors, list(zip(begins, stops, names, strict=True))
+
+
+def _layout(source: ByteSource, key: str, written: str, first: int, end: int, data: int) -> _Layout | None:
+    """Dtype, shape, strides and why unreadable; and the bytes of it. None when the first tensor of it is wrong."""
+    match = LAYOUT.fullmatch(written)
+    assert match is not None
+    shape = [int(size) for size in match[2].split(",")] if match[2] else []
+    try:
+        like, _, _ = _tensor(source, key, {"dtype": match[1], "shape": shape, "data_offsets": [first, end]}, data)
+    except OpenError:
+        return None
+    return (like.dtype, like.shape, like.strides, like.unreadable), end - first
 
 
 def _parse(source: ByteSource, raw: bytes) -> dict[str, object]:
@@ -225,6 +245,10 @@ def _tensor(source: ByteSource, key: str, entry: object, data: int) -> tuple[Ten
 
 def _check_tiles(source: ByteSource, ranges: list[tuple[int, int, str]], n_data: int) -> None:
     """The tensors, sorted by place, must fill the data exactly: hidden bytes are where two readers part."""
+    if all(map(eq, [end for _, end, _ in ranges], [first for first, _, _ in ranges[1:]])) and ranges:
+        ordered = ranges[0][0] == 0 and ranges[-1][1] == n_data
+        if ordered:
+            return
     at, before = 0, ""
     for first, end, key in sorted(ranges):
         if first != at:

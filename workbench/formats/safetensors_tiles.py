@@ -10,21 +10,25 @@ import json
 import re
 from typing import Final
 
-__all__ = ["Entry", "tiles"]
+__all__ = ["LAYOUT", "Tiles", "tiles"]
 
-Entry = tuple[str, str, str, str, str]
-"""Name, dtype, the sizes of the shape, begin and end, as they are written."""
+Tiles = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""Of each entry its name, what stands between that and the numbers (dtype and shape), begin and end, as written."""
 
 _NUMBER: Final = r"(?:0|[1-9][0-9]{0,17})"
-_ENTRY: Final = re.compile(
-    r'"([^"\\\x00-\x1f]*)":\{"dtype":"([A-Z0-9_]{1,12})","shape":\[((?:NUMBER(?:,NUMBER)*)?)\],'
-    r'"data_offsets":\[(NUMBER),(NUMBER)\]\}(,|\} *\Z)'.replace("NUMBER", _NUMBER)
+LAYOUT: Final = re.compile(
+    r'"dtype":"([A-Z0-9_]{1,12})","shape":\[((?:NUMBER(?:,NUMBER)*)?)\]'.replace("NUMBER", _NUMBER)
 )
-_FIXED: Final = len('"":{"dtype":"","shape":[],"data_offsets":[,]}')
+# What does not fit is one last match without groups, so that entries always lie one after the other.
+_ENTRY: Final = re.compile(
+    r'"([^"\\\x00-\x1f]*)":\{("dtype":"[A-Z0-9_]{1,12}","shape":\[(?:NUMBER(?:,NUMBER)*)?\]),'
+    r'"data_offsets":\[(NUMBER),(NUMBER)\]\}(?:,|(\} *\Z))|.+'.replace("NUMBER", _NUMBER),
+    re.DOTALL,
+)
 _METADATA: Final = '{"__metadata__":'
 
 
-def tiles(text: str) -> tuple[dict[str, str] | None, list[Entry]] | None:
+def tiles(text: str) -> tuple[dict[str, str] | None, Tiles] | None:
     """The metadata and the entries in order, or None where the pattern does not cover the text or a name is doubled."""
     metadata: dict[str, str] | None = None
     begin = 1
@@ -41,16 +45,13 @@ def tiles(text: str) -> tuple[dict[str, str] | None, list[Entry]] | None:
     elif not text.startswith("{"):
         return None
     found = _ENTRY.findall(text, begin)
-    covered = begin + sum(
-        _FIXED + len(name) + len(dtype) + len(shape) + len(first) + len(end) + len(tail)
-        for name, dtype, shape, first, end, tail in found
-    )
-    # The matches lie one after the other, so when their lengths add up there is nothing between them.
-    if not found or covered != len(text) or any(match[5] != "," for match in found[:-1]) or found[-1][5] == ",":
+    # Only the match that reaches the end of the text has the closing brace.
+    if not found or not found[-1][4]:
         return None
-    if len({match[0] for match in found}) != len(found) or any(match[0] == "__metadata__" for match in found):
+    names, layouts, firsts, ends, _ = zip(*found, strict=True)
+    if len(set(names)) != len(names) or "__metadata__" in names:
         return None
-    return metadata, [match[:5] for match in found]
+    return metadata, (names, layouts, firsts, ends)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

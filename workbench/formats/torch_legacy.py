@@ -16,8 +16,9 @@ from workbench.core.tree import StorageNode, brief
 from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
 from workbench.formats.contents import Contents, beside_the_table, fingerprint, table
+from workbench.formats.pickle.builder import Builder
 from workbench.formats.pickle.feed import ByteRange, Feed, Window
-from workbench.formats.pickle.machine import Builder, Machine
+from workbench.formats.pickle.machine import Machine
 from workbench.formats.pickle.names import storage_dtype
 from workbench.formats.pickle.rebuild import Global, TreeBuilder, storage_class
 
@@ -86,6 +87,7 @@ def read(source: ByteSource) -> Contents:
         fingerprint(*head),
         beside=beside,
         names=builder.kinds(),
+        written=builder.written(),
     )
 
 
@@ -144,6 +146,8 @@ def _read_stream(
             roots.append(machine.run())
         except OpenError as error:
             raise findings.add_dangers(error) from None
+        if i == 3:
+            findings.read_by(machine)
         if i == 1 and (type(roots[1]) is not int or roots[1] != _VERSION):
             cause = f"Its second pickle should be the number {_VERSION}, and is {brief(roots[1], 40)}."
             raise findings.add_dangers(_error(source, cause, at=at))

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
-from workbench.core.tensor import DTYPES, DType, Storage
+from workbench.core.tensor import DTYPES, DType, Storage, new_storage
 from workbench.core.tree import StorageNode
 from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
 from workbench.formats.pickle.machine import Machine
 from workbench.formats.pickle.names import storage_dtype
 from workbench.formats.pickle.rebuild import Global, TreeBuilder, storage_class
+from workbench.formats.pickle.runs import Wanted
 from workbench.formats.zip_directory import Entry, ZipDirectory
 
 __all__ = ["CXX_STORAGES", "Storages", "byte_order", "needed", "run_pickle", "text_of"]
 
 _MAX_STORAGE_FINDINGS: Final = 20
 _MAX_NUMEL: Final = 1 << 60
+
+_ITEM_SIZES: Final = {"": 1} | {dtype.name: dtype.itemsize for dtype in DTYPES.values()}
+
+_NOWHERE: Final = (0, -1)
 
 # Python knows no storage classes for these dtypes and writes UntypedStorage; the pickler in C++ makes up names.
 CXX_STORAGES: Final = {
@@ -89,7 +95,7 @@ def byte_order(directory: ZipDirectory, root: str) -> str | None:
 def run_pickle(directory: ZipDirectory, data: bytes, builder: TreeBuilder, entry: Entry) -> object:
     """The tree of a pickle; what it would have called is in the builder's findings, also behind its end."""
     where = directory.source.path or directory.source.name
-    machine = Machine(data, builder, on_disk=entry.packed, name=where, entry=entry.place)
+    machine = Machine(data, builder, on_disk=entry.packed, name=where, entry=entry.place, take_run=builder.take_run)
     try:
         tree = machine.run()
     except OpenError as error:
@@ -100,6 +106,7 @@ def run_pickle(directory: ZipDirectory, data: bytes, builder: TreeBuilder, entry
                 " nothing was run here."
             )
         raise
+    builder.read_by(machine)
     rest = len(data) - machine.end
     if rest:
         before = set(builder.dangers())
@@ -136,7 +143,7 @@ class Storages:
         self._suffix = suffix
         self._big_endian = big_endian
         self._n_untyped = 0
-        self._known: dict[tuple[str, str, int], StorageNode] = {}
+        self._known: dict[Wanted, StorageNode | Storage] = {}
         self._found: list[tuple[str, str, str]] = []
         self._differing: list[str] = []
 
@@ -161,12 +168,39 @@ class Storages:
             or not isinstance(location, str)
         ):
             return None
-        known = self._known.get((dtype_name, key, numel))
+        return self._node((dtype_name, key, numel))
+
+    def _node(self, wanted: Wanted) -> StorageNode:
+        known = self._known.get(wanted)
+        if isinstance(known, StorageNode):
+            return known
+        dtype_name, key, numel = wanted
+        dtype = DTYPES[dtype_name] if dtype_name else None
         if known is None:
-            dtype = DTYPES[dtype_name] if dtype_name else None
-            known = self._known[dtype_name, key, numel] = self.open(key, dtype, numel)
             self._n_untyped += dtype is None
-        return known
+            node = self.open(key, dtype, numel)
+        else:
+            node = StorageNode(known, dtype, numel, big_endian=self._big_endian)
+        self._known[wanted] = node
+        return node
+
+    def bulk(self, every: Iterable[Wanted]) -> list[Storage | StorageNode]:
+        """The storages of these keys: without a node around it where there is nothing to say but its bytes."""
+        known, plain, source = self._known, {} if self._big_endian else self._directory.plain, self._directory.source
+        found: list[Storage | StorageNode] = []
+        root, folder, suffix = self._root, self._folder, self._suffix
+        for wanted in every:
+            storage = known.get(wanted)
+            if storage is None:
+                dtype_name, key, numel = wanted
+                storage_id = f"{folder}{key}{suffix}"
+                begin, size = plain.get(root + storage_id, _NOWHERE)
+                if size == numel * _ITEM_SIZES[dtype_name] and dtype_name:
+                    storage = known[wanted] = new_storage(storage_id, size, source, begin)
+                else:
+                    storage = self._node(wanted)
+            found.append(storage)
+        return found
 
     def open(self, key: str, dtype: DType | None, numel: int = -1) -> StorageNode:
         """The storage of that key, of ``numel`` elements (bytes when it has no dtype), -1 for all its entry has."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
+from zlib import crc32
 
 from workbench.core.source import ByteSource
 from workbench.errors import NotACheckpointError, OpenError, printable
@@ -37,11 +39,11 @@ def read(source: ByteSource) -> Contents:
         for folder in (root or "",) if beside_pickle else dict.fromkeys((first, root or "")):
             if directory.find(f"{folder}{mark}") is not None:
                 return read_zip(directory, folder)
-    return _read_checkpoint(directory)
+    return _read_checkpoint(directory, root, first)
 
 
-def _read_checkpoint(directory: ZipDirectory) -> Contents:
-    root, findings = _root(directory)
+def _read_checkpoint(directory: ZipDirectory, found: str | None, first: str) -> Contents:
+    root, findings = _root(directory, found, first)
     findings = [*directory.findings, *findings]
     pickled = needed(directory, f"{root}data.pkl")
     data = directory.read(pickled)
@@ -57,7 +59,7 @@ def _read_checkpoint(directory: ZipDirectory) -> Contents:
             )
         )
     storages = Storages(directory, root, byteorder == "big")
-    builder = TreeBuilder(storages.resolve, pickled.place)
+    builder = TreeBuilder(storages.resolve, pickled.place, bulk=storages.bulk)
     tree = run_pickle(directory, data, builder, pickled)
     findings += builder.findings()
     findings += storages.findings()
@@ -75,7 +77,20 @@ def _read_checkpoint(directory: ZipDirectory) -> Contents:
         fingerprint(data, directory.raw),
         beside=beside,
         names=builder.kinds(),
+        written=replace(
+            builder.written(directory.names[0]),
+            has_zip64=_has_zip64(directory.source),
+            is_checked=crc32(data) == pickled.crc,
+        ),
     )
+
+
+def _has_zip64(source: ByteSource) -> bool:
+    """Whether a file without comment ends as torch ends its own: zip64 record, locator, and a plain end record."""
+    if source.size < 42:
+        return False
+    tail = source.read_exact(source.size - 42, 42)
+    return tail[:4] == b"PK\x06\x07" and tail[20:24] == b"PK\x05\x06" and tail[36:40] != b"\xff\xff\xff\xff"
 
 
 def _read_older_export(directory: ZipDirectory, root: str) -> Contents:
@@ -90,7 +105,7 @@ def _read_older_export(directory: ZipDirectory, root: str) -> Contents:
             continue
         begin, _ = directory.data_begin(needed(directory, entry.name))
         inner = read_directory(Window(source, begin, entry.size))
-        made = _read_checkpoint(inner)
+        made = _read_checkpoint(inner, *_roots(inner))
         metadata = {"weights": entry_name, **made.metadata}
         return replace(made, format=pt2.name, metadata=metadata, findings=(*directory.findings, *made.findings))
     raise NotACheckpointError(
@@ -112,23 +127,25 @@ _OTHER_ZIPS: Final = (
 
 def _roots(directory: ZipDirectory) -> tuple[str | None, str]:
     """The folder of data.pkl, None when there is none or several, and the folder of the first entry; with a slash."""
-    names = [entry.name for entry in directory.entries]
+    names = directory.names
     first = names[0].partition("/")[0] + "/" if names and "/" in names[0] else ""
-    roots = dict.fromkeys(
-        found[: -len("data.pkl")] for found in names if found.lower().rpartition("/")[2] == "data.pkl"
-    )
+    roots = dict.fromkeys(found[: -len("data.pkl")] for found in _pickles(names))
     return first if first in roots else next(iter(roots)) if len(roots) == 1 else None, first
 
 
-def _root(directory: ZipDirectory) -> tuple[str, list[Finding]]:
+def _pickles(names: Sequence[str]) -> list[str]:
+    likely = [found for found in names if found[-1:] in "lL"]
+    return [found for found in likely if found.lower().rpartition("/")[2] == "data.pkl"]
+
+
+def _root(directory: ZipDirectory, root: str | None, first: str) -> tuple[str, list[Finding]]:
     """The folder inside the zip that holds data.pkl, with its slash; errors that say what other zip this is."""
     source = directory.source
-    names = [entry.name for entry in directory.entries]
-    pickles = [entry.name for entry in directory.entries if entry.name.lower().rpartition("/")[2] == "data.pkl"]
-    root, first = _roots(directory)
-    if not pickles:
-        raise _no_pickle(source, names)
+    names = directory.names
     if root is None:
+        pickles = _pickles(names)
+        if not pickles:
+            raise _no_pickle(source, names)
         raise OpenError(
             f"The zip holds {len(pickles):,} checkpoints at once: {printable(', '.join(pickles[:4]), 200)}.",
             path=source.path or source.name,
@@ -159,7 +176,7 @@ def _root(directory: ZipDirectory) -> tuple[str, list[Finding]]:
     return root, findings
 
 
-def _no_pickle(source: ByteSource, names: list[str]) -> NotACheckpointError:
+def _no_pickle(source: ByteSource, names: Sequence[str]) -> NotACheckpointError:
     where = source.path or source.name
     if names and all(found.endswith(".npy") for found in names):
         return NotACheckpointError(

@@ -17,6 +17,7 @@ from workbench.core.beside import Beside, beside_of
 from workbench.core.tensor import TensorRef
 from workbench.core.text import bytes_text, count_text
 from workbench.core.tree import Dict, Opaque
+from workbench.core.written import Written
 from workbench.errors import printable
 from workbench.finding import Finding, Severity
 from workbench.formats.contents import Contents, findings_beside, fingerprint, table
@@ -76,6 +77,7 @@ class _ScriptBuilder(TreeBuilder):
             if function.class_path not in _TAGGED:
                 return Opaque(function.class_path, args, kwargs=kwargs)
             if type(args) is tuple and 1 <= len(args) <= 2 and opcode == "REDUCE":
+                self.called(function, 0)
                 return args[0]
         return super().call(function, args, at, opcode, kwargs)
 
@@ -89,6 +91,7 @@ def read_zip(directory: ZipDirectory, root: str) -> Contents:
     trees: list[object] = []
     raw: list[bytes] = []
     names: dict[str, str] = {}
+    written: Written | None = None
     for entry_name, of in (("data.pkl", storages), ("constants.pkl", constants)):
         if directory.find(f"{root}{entry_name}") is None:
             findings.append(
@@ -107,6 +110,7 @@ def read_zip(directory: ZipDirectory, root: str) -> Contents:
         builder = _ScriptBuilder(of, entry.place)
         trees.append(run_pickle(directory, raw[-1], builder, entry))
         names |= builder.kinds()
+        written = written or builder.written(directory.names[0])
         findings += builder.findings()
         findings += of.findings()
     tree, classes = _modules(trees[0], directory, root, findings)
@@ -135,6 +139,7 @@ def read_zip(directory: ZipDirectory, root: str) -> Contents:
         fingerprint(*raw, directory.raw),
         beside=(*beside, *kept),
         names=names,
+        written=written or Written(),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -11,6 +12,7 @@ from workbench.core.tensor import Storage
 from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
 from workbench.formats.limits import MAX_DIRECTORY, inflated_limit
+from workbench.formats.zip_columns import Columns, plain_places, quick_columns
 
 __all__ = ["Entry", "ZipDirectory", "read_directory"]
 
@@ -23,6 +25,9 @@ _U64: Final = Struct("<Q")
 
 _TAIL: Final = 65_557
 """The end record stands within this many bytes of the end: 22 and a comment of at most 65,535."""
+
+_MANY: Final = 256
+"""Entries from which on their local headers are looked at together."""
 
 _METHODS: Final = {0: "stored", 8: "deflated"}
 
@@ -45,24 +50,56 @@ class Entry(NamedTuple):
         return printable(self.name, 120)
 
 
-@dataclass(frozen=True, slots=True)
 class ZipDirectory:
-    """All entries in directory order; ``by_name`` has ASCII letters lowered, as torch compares names."""
+    """All entries in directory order. Names are found as torch compares them: with their ASCII letters lowered."""
 
-    source: ByteSource
-    entries: tuple[Entry, ...]
-    by_name: dict[str, Entry]
-    repeated: frozenset[str]
-    raw: bytes
-    findings: tuple[Finding, ...]
+    __slots__ = ("_by_name", "_columns", "_entries", "_plain", "_repeated", "findings", "names", "raw", "source")
+
+    def __init__(self, source: ByteSource, columns: Columns, raw: bytes, findings: tuple[Finding, ...]) -> None:
+        self.source = source
+        self.names = columns[0]
+        self.raw = raw
+        self.findings = findings
+        self._columns = columns
+        self._entries: tuple[Entry, ...] | None = None
+        self._plain: dict[str, tuple[int, int]] | None = None
+        lowered = _lowered(self.names)
+        self._by_name = dict(zip(lowered, range(len(lowered)), strict=True))
+        self._repeated: frozenset[str] = frozenset()
+        if len(self._by_name) < len(lowered):
+            self._repeated = frozenset(name for name, n in Counter(lowered).items() if n > 1)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every entry; `names` is there for those who need no more."""
+        if self._entries is None:
+            names, *numbers = self._columns
+            self._entries = tuple(map(Entry, names, *(map(int, column) for column in numbers)))
+        return self._entries
 
     def find(self, name: str) -> Entry | None:
         """The entry of that name, upper or lower case."""
-        return self.by_name.get(_lower(name))
+        i = self._by_name.get(_lower(name))
+        return None if i is None else Entry(self.names[i], *(int(column[i]) for column in self._columns[1:]))
 
     def is_repeated(self, name: str) -> bool:
         """Whether several entries answer to that name."""
-        return bool(self.repeated) and _lower(name) in self.repeated
+        return bool(self._repeated) and _lower(name) in self._repeated
+
+    @property
+    def plain(self) -> dict[str, tuple[int, int]]:
+        """Begin and size of the entries with nothing odd about them: stored as they are, once, headers that agree.
+
+        Only where there are many, for their headers are then read and checked together; `data_begin` tells of any.
+        """
+        if self._plain is None:
+            many = len(self.names) >= _MANY
+            self._plain = plain_places(self.source, self._columns, self._lowered_once()) if many else {}
+        return self._plain
+
+    def _lowered_once(self) -> Sequence[bool] | None:
+        """Whether each name stands for one entry only, None when all do."""
+        return [_lower(name) not in self._repeated for name in self.names] if self._repeated else None
 
     def data_begin(self, entry: Entry) -> tuple[int, str]:
         """Where the bytes of an entry begin, and in what its local header differs from the directory ("" if not).
@@ -145,6 +182,15 @@ def _lower(name: str) -> str:
         if name.isascii()
         else "".join(c.lower() if c.isascii() else c for c in name)
     )
+
+
+def _lowered(names: Sequence[str]) -> Sequence[str]:
+    joined = "\n".join(names)
+    # In bulk where no name has a line end of its own.
+    if joined.isascii() and joined.count("\n") == len(names) - 1:
+        lowered = joined.lower()
+        return names if lowered == joined else lowered.split("\n")
+    return [_lower(name) for name in names]
 
 
 def _decode(raw: bytes) -> str:
@@ -273,6 +319,26 @@ class _Reader:
             )
         return found
 
+    def columns(self, raw: bytes, begin: int, count: int) -> Columns:
+        """The fields of all entries, their extents checked."""
+        rows = self.entries(raw, begin, count)
+        order = sorted(range(count), key=lambda i: rows[i][6])
+        limits = [begin] * count
+        previous = begin
+        for i in reversed(order):
+            limits[i] = previous
+            name, _, _, _, packed, _, offset = rows[i]
+            if offset + 30 + packed > previous:
+                raise self.error(
+                    "Two records of this zip file lie on the same bytes.",
+                    at=offset,
+                    cause=f"Entry {printable(name, 120)} reaches into what begins at byte {previous:,}.",
+                    code="overlapping-entries",
+                )
+            previous = offset
+        names, *numbers = zip(*rows, strict=True) if rows else ((),) * 7
+        return (names, *numbers, limits)
+
     def zip64(self, extra: bytes, full: int, packed: int, offset: int, at: int) -> tuple[int, int, int]:
         pos = 0
         while pos + 4 <= len(extra):
@@ -297,27 +363,7 @@ def read_directory(source: ByteSource) -> ZipDirectory:
             f"The directory of this zip file counts {count:,} entries, which do not fit in it.", at=begin
         )
     raw = b"".join(source.read_exact(begin + at, min(MAX_READ, n_bytes - at)) for at in range(0, n_bytes, MAX_READ))
-    rows = reader.entries(raw, begin, count)
-    order = sorted(range(count), key=lambda i: rows[i][6])
-    limits = [begin] * count
-    previous = begin
-    for i in reversed(order):
-        limits[i] = previous
-        name, _, _, _, packed, _, offset = rows[i]
-        if offset + 30 + packed > previous:
-            raise reader.error(
-                "Two records of this zip file lie on the same bytes.",
-                at=offset,
-                cause=f"Entry {printable(name, 120)} reaches into what begins at byte {previous:,}.",
-                code="overlapping-entries",
-            )
-        previous = offset
-    entries = tuple(Entry(*row[:7], limit) for row, limit in zip(rows, limits, strict=True))
-    by_name: dict[str, Entry] = {}
-    repeated = set()
-    for entry in entries:
-        key = _lower(entry.name)
-        if key in by_name:
-            repeated.add(key)
-        by_name[key] = entry
-    return ZipDirectory(source, entries, by_name, frozenset(repeated), raw, tuple(reader.findings))
+    columns = quick_columns(raw, begin, count)
+    if columns is None:
+        columns = reader.columns(raw, begin, count)
+    return ZipDirectory(source, columns, raw, tuple(reader.findings))

@@ -5,20 +5,22 @@ What a call would build is decided by the `Builder` it is handed; README.md besi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from itertools import repeat
 from struct import Struct
 from struct import error as StructError
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn
 
 from workbench.core.tree import Dict, Opaque, Set
 from workbench.errors import OpenError
-from workbench.formats.limits import MAX_DIGITS, MAX_PICKLE, max_memory, max_opcodes
+from workbench.formats.limits import MAX_PICKLE, max_memory, max_opcodes
+from workbench.formats.pickle.builder import Builder, Fault
 from workbench.formats.pickle.feed import LAZY_BYTES, ByteRange, Feed, bytes_needed
 from workbench.formats.pickle.opcodes import NAMES
+from workbench.formats.pickle.operands import decimal, decimal_fraction, memo_number, python2_text, quoted
+from workbench.formats.pickle.runs import Memo, Run
 
-__all__ = ["Builder", "Machine"]
+__all__ = ["Machine", "TakeRun"]
 
 _u16: Final = Struct("<H").unpack_from
 _u32: Final = Struct("<I").unpack_from
@@ -29,57 +31,15 @@ _f64: Final = Struct(">d").unpack_from
 _CHECK_EVERY: Final = 50_000
 _NODE_COST, _MEMO_COST, _SLOT_COST = 170, 130, 16
 
-# No zeros in front: "010" is eight to Python's C machine, an error to its other one.
-_DECIMAL: Final = re.compile(rb"[+-]?(0+|[1-9][0-9]*)")
-_FLOAT: Final = re.compile(rb"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|inf|nan)")
-_ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
-_SIMPLE_ESCAPES: Final = {
-    b"n": 10,
-    b"r": 13,
-    b"t": 9,
-    b"a": 7,
-    b"b": 8,
-    b"f": 12,
-    b"v": 11,
-    b"\\": 92,
-    b"'": 39,
-    b'"': 34,
-}
-
-
-class Builder(Protocol):
-    """Decides what names, calls and persistent ids become. Positions are byte offsets, for findings."""
-
-    def name(self, module: object, name: object, at: int) -> object:
-        """The node for a GLOBAL; both parts are text when the file is honest."""
-        ...
-
-    def extension(self, code: int, at: int) -> object:
-        """The node for a name out of the extension registry."""
-        ...
-
-    def call(self, function: object, args: object, at: int, opcode: str, kwargs: object = None) -> object:
-        """The node for what calling ``function`` would give."""
-        ...
-
-    def build(self, node: object, state: object, at: int) -> None:
-        """Record ``state`` on ``node``."""
-        ...
-
-    def persistent(self, pid: object, at: int) -> object:
-        """The node for a persistent id."""
-        ...
-
-
-class Fault(Exception):
-    """What is wrong at the opcode being read; the machine adds the place."""
+TakeRun = Callable[[bytes, int, dict[int, object]], tuple[Run | None, int]]
 
 
 class Machine:
     """One run over one pickle. ``end`` is the byte after STOP once ``run`` has returned.
 
     With a ``feed``, ``data`` is empty and comes window by window from ``begin`` on; every position is then one of the
-    source. ``made`` counts the nodes of other pickles that share this one's budget.
+    source. ``made`` counts the nodes of other pickles that share this one's budget. ``take_run`` takes many entries of
+    a state_dict at once (see runs.py); without it every opcode is gone through, to the same result.
     """
 
     def __init__(
@@ -93,6 +53,7 @@ class Machine:
         entry: str = "",
         feed: Feed | None = None,
         made: int = 0,
+        take_run: TakeRun | None = None,
     ) -> None:
         self._data = data
         self._builder = builder
@@ -111,7 +72,11 @@ class Machine:
         self._frame_begin = self._frame_end = begin
         self._n_opcodes = 0
         self._made = made
+        self._take_run = take_run
         self.end = begin
+        self.protocol = 0
+        self.opcodes: dict[int, int] = {}
+        """Where each of the rarer opcodes came first."""
 
     @property
     def made(self) -> int:
@@ -175,7 +140,8 @@ class Machine:
         if n_opcodes > max_opcodes(on_disk):
             raise Fault(f"the pickle asks for more work than {on_disk:,} bytes can need")
         slots = len(self._stack) + sum(map(len, self._marked[:1000])) + 8 * len(self._marked)
-        cost = _NODE_COST * self._made + _MEMO_COST * len(self._memo) + _SLOT_COST * slots
+        n_memo = self._memo.n_slots if isinstance(self._memo, Memo) else len(self._memo)
+        cost = _NODE_COST * self._made + _MEMO_COST * n_memo + _SLOT_COST * slots
         if cost > max_memory(on_disk):
             raise Fault(f"its objects would take more memory than {on_disk:,} bytes can need")
 
@@ -189,6 +155,8 @@ class Machine:
         n_opcodes, made = self._n_opcodes, 0
         at = pos
         ticks = repeat(None, 0)
+        take_run = self._take_run
+        look_at = 0
         try:
             while True:
                 self._stack, self._made = stack, self._made + made
@@ -214,6 +182,22 @@ class Machine:
                         pos = begin + _u32(data, pos)[0]
                         if pos > size:
                             raise Fault("its text is longer than what is left")
+                        # After a key, its number, and a function: the start of a persistent id.
+                        if (
+                            take_run is not None
+                            and at >= look_at
+                            and (data[pos + 7 : pos + 9] == b"((" or data[pos + 10 : pos + 12] == b"((")
+                        ):
+                            run, look_at = take_run(data, at, memo)
+                            if run is not None:
+                                self._memo = memo = memo if isinstance(memo, Memo) else Memo(memo)
+                                memo.add(run.slots)
+                                stack.extend(run.items)
+                                at = pos = run.end
+                                made += run.n_nodes
+                                n_opcodes += run.n_opcodes - ticks.__length_hint__() - 1
+                                ticks = repeat(None, 0)
+                                break
                         try:
                             push(data[begin:pos].decode())
                         except UnicodeDecodeError:
@@ -307,6 +291,8 @@ class Machine:
         handler = _RARE.get(op)
         if handler is None:
             raise Fault("this is no opcode of any protocol")
+        if op not in self.opcodes:
+            self.opcodes[op] = at
         return handler(self, pos, at)
 
     def _pop_mark(self) -> list[object]:
@@ -339,6 +325,7 @@ class Machine:
     def _proto(self, pos: int, at: int) -> int:
         if self._data[pos] > 5:
             raise Fault(f"protocol {self._data[pos]} is not known (0 to 5 are)")
+        self.protocol = self._data[pos]
         return pos + 1
 
     def _frame(self, pos: int, at: int) -> int:
@@ -453,44 +440,33 @@ class Machine:
 
     def _int(self, pos: int, at: int) -> int:
         line, end = self._line(pos)
-        self._stack.append(line == b"01" if line in (b"00", b"01") else self._decimal(line))
+        self._stack.append(line == b"01" if line in (b"00", b"01") else decimal(line))
         return end
 
     def _long(self, pos: int, at: int) -> int:
         line, end = self._line(pos)
-        self._stack.append(self._decimal(line.removesuffix(b"L")))
+        self._stack.append(decimal(line.removesuffix(b"L")))
         return end
-
-    def _decimal(self, line: bytes) -> object:
-        if not _DECIMAL.fullmatch(line):
-            raise Fault("its text is no number")
-        if len(line) > MAX_DIGITS:
-            return Opaque("int", (f"integer of {len(line):,} digits",))
-        return int(line)
 
     def _float(self, pos: int, at: int) -> int:
         line, end = self._line(pos)
-        if len(line) > MAX_DIGITS or not _FLOAT.fullmatch(line):
-            raise Fault("its text is no number")
-        self._stack.append(float(line))
+        self._stack.append(decimal_fraction(line))
         return end
 
     def _string(self, pos: int, at: int) -> int:
         line, end = self._line(pos)
-        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-            raise Fault("its text has no quotes")
-        self._stack.append(_python2_text(_ESCAPE.sub(_unescape, line[1:-1])))
+        self._stack.append(quoted(line))
         return end
 
     def _binstring(self, pos: int, at: int) -> int:
         (n,) = _i32(self._data, pos)
         end = self._sized(pos + 4, n)
-        self._stack.append(_python2_text(self._data[pos + 4 : end]))
+        self._stack.append(python2_text(self._data[pos + 4 : end]))
         return end
 
     def _short_binstring(self, pos: int, at: int) -> int:
         end = self._sized(pos + 1, self._data[pos])
-        self._stack.append(_python2_text(self._data[pos + 1 : end]))
+        self._stack.append(python2_text(self._data[pos + 1 : end]))
         return end
 
     def _unicode(self, pos: int, at: int) -> int:
@@ -530,18 +506,13 @@ class Machine:
 
     def _put(self, pos: int, at: int) -> int:
         line, end = self._line(pos)
-        self._memo[self._slot(line)] = self._stack[-1]
+        self._memo[memo_number(line)] = self._stack[-1]
         return end
 
     def _get(self, pos: int, at: int) -> int:
         line, end = self._line(pos)
-        self._stack.append(self._memo[self._slot(line)])
+        self._stack.append(self._memo[memo_number(line)])
         return end
-
-    def _slot(self, line: bytes) -> int:
-        if len(line) > 20 or not line.isdigit():
-            raise Fault("its text is no memo number")
-        return int(line)
 
     def _global(self, pos: int, at: int) -> int:
         module, pos = self._line(pos)
@@ -595,7 +566,7 @@ class Machine:
     def _persid(self, pos: int, at: int) -> int:
         line, end = self._line(pos)
         self._made += 3
-        self._stack.append(self._builder.persistent(_python2_text(line), at))
+        self._stack.append(self._builder.persistent(python2_text(line), at))
         return end
 
     def _ext1(self, pos: int, at: int) -> int:
@@ -611,26 +582,6 @@ class Machine:
         self._made += 1
         self._stack.append(self._builder.extension(code, at))
         return pos
-
-
-def _python2_text(data: bytes) -> str:
-    """Byte strings of Python 2 are names here: UTF-8 where they are, else one character a byte."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    what = match[1]
-    if what[:1] == b"x" and len(what) == 3:
-        return bytes([int(what[1:], 16)])
-    if what[:1].isdigit() and what[:1] < b"8":
-        return bytes([int(what, 8) & 0xFF])
-    if what == b"\n":
-        return b""
-    code = _SIMPLE_ESCAPES.get(what)
-    return match[0] if code is None else bytes([code])
 
 
 _RARE: Final[dict[int, Callable[[Machine, int, int], int]]] = {

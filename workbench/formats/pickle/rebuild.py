@@ -4,7 +4,7 @@ our own code; every other one becomes an Opaque, and a finding says what it woul
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeGuard
 
 from workbench.core.source import ByteSource
@@ -16,14 +16,18 @@ from workbench.core.tensor import (
     TensorRef,
     contiguous_strides,
 )
-from workbench.core.tree import Dict, Name, Opaque, Set, StorageNode, brief
+from workbench.core.tree import Dict, Name, Opaque, StorageNode, brief
+from workbench.core.written import Written
 from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
 from workbench.formats.limits import MAX_FREE_WORK, MAX_GLOBALS
+from workbench.formats.pickle.builder import Fault
 from workbench.formats.pickle.feed import ByteRange
-from workbench.formats.pickle.machine import Fault
+from workbench.formats.pickle.machine import Machine, TakeRun
 from workbench.formats.pickle.names import DTYPE_NAMES, Effect, Kind, classify, computed, storage_dtype
 from workbench.formats.pickle.numpy_nodes import empty_array, fill_array, numpy_array, numpy_scalar
+from workbench.formats.pickle.plain_calls import PLAIN_CALLS, REFUSED, Args, ordered_dict
+from workbench.formats.pickle.runs import Run, Wanted, take_run
 
 __all__ = ["Global", "TreeBuilder", "storage_class"]
 
@@ -39,7 +43,6 @@ _ALIASES: Final = {
     "cdouble": "complex128",
 }
 _MAX_SIZE: Final = 2**63 - 1
-_REFUSED: Final = object()
 
 
 class Global(Opaque):
@@ -80,6 +83,7 @@ class TreeBuilder:
 
     ``arrays``: numpy's arrays are tensors of this file, not objects beside them. ``nested`` reads the bytes that
     ``torch.storage._load_from_bytes`` is called with; ``home`` is the file, for what is held in memory.
+    ``bulk`` gives what ``storages`` gives, but many at once: with it, runs of entries are taken.
     """
 
     def __init__(
@@ -90,8 +94,10 @@ class TreeBuilder:
         arrays: bool = False,
         nested: Nested | None = None,
         home: ByteSource | None = None,
+        bulk: Bulk | None = None,
     ) -> None:
         self._storages = storages
+        self._bulk = bulk
         self._entry = entry
         self._nested = nested
         self.nested = NestedBudget()
@@ -104,6 +110,12 @@ class TreeBuilder:
         self._first: dict[str, tuple[int, Effect]] = {}
         self._calls: dict[str, _Call] = {}
         self._odd: dict[str, tuple[int, int]] = {}
+        self._protocol = -1
+        self._opcodes: dict[int, int] = {}
+        self._reduced: dict[str, int] = {}
+        self._made: dict[str, None] = {}
+        self._attributes: list[object] = []
+        self._has_ordered_pairs = False
 
     # What the machine asks.
 
@@ -149,11 +161,15 @@ class TreeBuilder:
         if type(function) is Global:
             function.n_called += 1
             handler = function.handler
+            if opcode == "REDUCE":
+                self._reduced.setdefault(function.class_path, at)
+            elif handler is _tensor_class:
+                self._made[function.class_path] = None
             if handler is not None and type(args) is tuple:
-                if opcode == "REDUCE" or (opcode == "NEWOBJ" and handler in (_ordered_dict, _tensor_class)):
+                if opcode == "REDUCE" or (opcode == "NEWOBJ" and handler in (ordered_dict, _tensor_class)):
                     self.at = at
                     value = handler(self, args)
-                    if value is not _REFUSED:
+                    if value is not REFUSED:
                         return value
                 self._note_odd(f"calls `{function.class_path}` with arguments it does not take", at)
             path = function.class_path
@@ -194,7 +210,7 @@ class TreeBuilder:
 
     def load_nested(self, raw: bytes | ByteRange) -> object:
         """What the bytes inside the pickle hold."""
-        return _REFUSED if self._nested is None else self._nested(self, raw, self.at)
+        return REFUSED if self._nested is None else self._nested(self, raw, self.at)
 
     def persistent(self, pid: object, at: int) -> object:
         """The storage behind the id, or an Opaque."""
@@ -203,6 +219,64 @@ class TreeBuilder:
             return node
         self._note_odd("refers to something outside it in a way no torch.save does", at)
         return Opaque("persistent id", (pid,))
+
+    # What runs ask.
+
+    @property
+    def take_run(self) -> TakeRun | None:
+        """Runs of entries, where storages can be had by their keys."""
+        return None if self._bulk is None else self._take_run
+
+    def _take_run(self, data: bytes, at: int, memo: dict[int, object]) -> tuple[Run | None, int]:
+        return take_run(data, at, memo, self)
+
+    def is_tensor_function(self, node: object) -> bool:
+        """Whether it is the function that almost every tensor is made by."""
+        return type(node) is Global and node.handler is _rebuild_tensor_v2
+
+    def is_hooks_class(self, node: object) -> bool:
+        """Whether it is OrderedDict."""
+        return type(node) is Global and node.handler is ordered_dict
+
+    def called(self, node: object, n: int) -> None:
+        """Count calls of a name."""
+        assert type(node) is Global
+        node.n_called += n
+        self._reduced.setdefault(node.class_path, 0)
+
+    def dtype_of_storage(self, node: object) -> str | None:
+        """As `storage_class`."""
+        return storage_class(node)
+
+    def storages_at(self, every: Iterable[Wanted]) -> Sequence[Storage | StorageNode]:
+        """The storages of these."""
+        assert self._bulk is not None
+        return self._bulk(every)
+
+    def read_by(self, machine: Machine) -> None:
+        """Remember what a machine met that has read for this builder."""
+        self._protocol = max(self._protocol, machine.protocol)
+        self._opcodes = machine.opcodes | self._opcodes
+
+    def written(self, first_entry: str = "") -> Written:
+        """How the pickles that were read for this builder are written."""
+        return Written(
+            self._protocol,
+            self._opcodes,
+            self._reduced,
+            tuple(self._made),
+            tuple(self._attributes),
+            self._has_ordered_pairs,
+            first_entry,
+        )
+
+    def drop(self, attributes: object) -> None:
+        """Keep what is set on a tensor apart from the tree."""
+        self._attributes.append(attributes)
+
+    def note_ordered_pairs(self) -> None:
+        """Remember that an OrderedDict got its entries with the call."""
+        self._has_ordered_pairs = True
 
     # Findings.
 
@@ -292,9 +366,9 @@ class TreeBuilder:
         metadata: object = None,
         unreadable: str = "",
     ) -> object:
-        """A view of a storage, checked before numpy sees a number; `_REFUSED` when it has no shape at all."""
+        """A view of a storage, checked before numpy sees a number; `REFUSED` when it has no shape at all."""
         if type(shape) is not tuple or type(node) is not StorageNode:
-            return _REFUSED
+            return REFUSED
         if len(shape) > MAX_RANK:
             return self._of_high_rank(node, dtype, shape, unreadable)
         n = 1
@@ -305,7 +379,7 @@ class TreeBuilder:
             last = offset
             for size, stride in zip(shape, strides):  # noqa: B905
                 if type(size) is not int or not 0 <= size <= _MAX_SIZE:
-                    return _REFUSED
+                    return REFUSED
                 if type(stride) is not int or not 0 <= stride <= _MAX_SIZE:
                     clean = False
                     break
@@ -313,7 +387,7 @@ class TreeBuilder:
                 last += (size - 1) * stride
         if not clean:
             if not _is_shape(shape):
-                return _REFUSED
+                return REFUSED
             unreadable = unreadable or "its strides or offset are no counts of elements"
             strides, offset = _some_strides(shape), 0
             n, last = math.prod(shape), -1
@@ -327,7 +401,7 @@ class TreeBuilder:
         if not unreadable and n and last >= numel:
             unreadable = f"it needs element {last:,} of storage {node.storage.id}, which has {numel:,} of {dtype.name}"
         if n.bit_length() > 63 or n * dtype.itemsize > _MAX_SIZE:
-            return _REFUSED
+            return REFUSED
         if dtype.numpy is None:
             unreadable = unreadable or f"numpy has no {dtype.name}"
         conj = neg = False
@@ -346,12 +420,12 @@ class TreeBuilder:
         self.charge(16 * len(shape))
         dtype = dtype or node.dtype or DTYPES["uint8"]
         if not _is_shape(shape):
-            return _REFUSED
+            return REFUSED
         n = 0 if 0 in shape else 1
         for size in shape:
             n *= size
             if n * dtype.itemsize > _MAX_SIZE:
-                return _REFUSED
+                return REFUSED
         unreadable = unreadable or f"it has {len(shape):,} dimensions, numpy takes {MAX_RANK}"
         return TensorRef("", (), dtype, shape, (0,) * len(shape), 0, node.storage, unreadable=unreadable)
 
@@ -367,11 +441,11 @@ class TreeBuilder:
         if type(shape) is tuple and len(shape) > MAX_RANK:
             return self._of_high_rank(StorageNode(nowhere, dtype, 0), dtype, shape, reason)
         if not _is_shape(shape) or math.prod(shape) * dtype.itemsize > _MAX_SIZE:
-            return _REFUSED
+            return REFUSED
         return TensorRef("", (), dtype, shape, _some_strides(shape), 0, nowhere, unreadable=reason)
 
 
-Args = tuple[object, ...]
+Bulk = Callable[[Iterable[Wanted]], Sequence[Storage | StorageNode]]
 Nested = Callable[[TreeBuilder, "bytes | ByteRange", int], object]
 """Reads bytes inside a pickle: the builder around them, the bytes, the position of the call."""
 
@@ -387,22 +461,22 @@ def _is_shape(node: object) -> TypeGuard[tuple[int, ...]]:
 
 def _rebuild_tensor(builder: TreeBuilder, args: Args) -> object:
     if len(args) != 4:
-        return _REFUSED
+        return REFUSED
     return builder.tensor(args[0], None, args[1], args[2], args[3])
 
 
 def _rebuild_tensor_v2(builder: TreeBuilder, args: Args) -> object:
     if not 6 <= len(args) <= 7:
-        return _REFUSED
+        return REFUSED
     return builder.tensor(args[0], None, args[1], args[2], args[3], args[6] if len(args) == 7 else None)
 
 
 def _rebuild_tensor_v3(builder: TreeBuilder, args: Args) -> object:
     if not 7 <= len(args) <= 8:
-        return _REFUSED
+        return REFUSED
     dtype = _dtype(args[6])
     if dtype is None:
-        return _REFUSED
+        return REFUSED
     return builder.tensor(args[0], dtype, args[1], args[2], args[3], args[7] if len(args) == 8 else None)
 
 
@@ -411,24 +485,29 @@ def _dtype(node: object) -> DType | None:
 
 
 def _rebuild_parameter(builder: TreeBuilder, args: Args) -> object:
-    return args[0] if len(args) in (3, 4) and type(args[0]) is TensorRef else _REFUSED
+    if len(args) not in (3, 4) or type(args[0]) is not TensorRef:
+        return REFUSED
+    if len(args) == 4:
+        builder.drop(args[3])
+    return args[0]
 
 
 def _rebuild_from_type(builder: TreeBuilder, args: Args) -> object:
     if len(args) != 4 or type(args[0]) is not Global or type(args[2]) is not tuple:
-        return _REFUSED
+        return REFUSED
     inner = args[0]
     # One level: the function inside must be one that makes a tensor by itself.
     if inner.handler is None or inner.handler is _rebuild_from_type:
-        return _REFUSED
+        return REFUSED
     inner.n_called += 1
     made = inner.handler(builder, args[2])
-    return made if type(made) is TensorRef else _REFUSED
+    builder.drop(args[3])
+    return made if type(made) is TensorRef else REFUSED
 
 
 def _rebuild_qtensor(builder: TreeBuilder, args: Args) -> object:
     if len(args) != 7 or type(args[0]) is not StorageNode or args[0].dtype is None:
-        return _REFUSED
+        return REFUSED
     return builder.tensor(
         args[0], None, args[1], args[2], args[3], unreadable="it is quantised, and that is not read yet"
     )
@@ -436,12 +515,12 @@ def _rebuild_qtensor(builder: TreeBuilder, args: Args) -> object:
 
 def _rebuild_sparse(builder: TreeBuilder, args: Args) -> object:
     if len(args) != 2 or type(args[1]) is not tuple:
-        return _REFUSED
+        return REFUSED
     parts = args[1]
     layout = brief(args[0]).removeprefix("torch.")
     at = {3: 1, 4: 2 if type(parts[2]) is TensorRef else 1}.get(len(parts)) if len(parts) in (3, 4) else None
     if at is None or type(parts[at]) is not TensorRef:
-        return _REFUSED
+        return REFUSED
     values = parts[at]
     assert isinstance(values, TensorRef)
     return builder.listed(values.dtype, parts[at + 1], f"it is sparse ({layout}), and that is not read yet")
@@ -450,89 +529,15 @@ def _rebuild_sparse(builder: TreeBuilder, args: Args) -> object:
 def _rebuild_meta(builder: TreeBuilder, args: Args) -> object:
     dtype = _dtype(args[0]) if len(args) == 4 else None
     if dtype is None:
-        return _REFUSED
+        return REFUSED
     return builder.listed(dtype, args[1], "it is a meta tensor: the file holds its shape but no values")
 
 
 def _rebuild_wrapper(builder: TreeBuilder, args: Args) -> object:
     dtype = _dtype(args[1]) if len(args) == 8 else None
     if dtype is None:
-        return _REFUSED
+        return REFUSED
     return builder.listed(dtype, args[2], f"it is a wrapper ({brief(args[0], 60)}) whose values its class would make")
-
-
-def _ordered_dict(builder: TreeBuilder, args: Args) -> object:
-    if not args:
-        return Dict(class_name="OrderedDict")
-    # Python 2 wrote the pairs as a list of lists.
-    if len(args) != 1 or type(args[0]) is not list:
-        return _REFUSED
-    builder.charge(16 * len(args[0]))
-    if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in args[0]):
-        return _REFUSED
-    return Dict(args[0], class_name="OrderedDict")
-
-
-def _default_dict(builder: TreeBuilder, args: Args) -> object:
-    return Dict(class_name="defaultdict") if len(args) <= 1 else _REFUSED
-
-
-def _set(builder: TreeBuilder, args: Args) -> object:
-    if not args:
-        return Set([])
-    if len(args) != 1 or not isinstance(args[0], (list, tuple)):
-        return _REFUSED
-    builder.charge(len(args[0]))
-    return Set(list(args[0]))
-
-
-def _frozenset(builder: TreeBuilder, args: Args) -> object:
-    made = _set(builder, args)
-    return Set(made.items, "frozenset") if type(made) is Set else made
-
-
-def _encode(builder: TreeBuilder, args: Args) -> object:
-    if len(args) != 2 or type(args[0]) is not str or args[1] not in ("latin1", "latin-1"):
-        return _REFUSED
-    builder.charge(len(args[0]) // 8)
-    try:
-        return args[0].encode("latin-1")
-    except UnicodeEncodeError:
-        return _REFUSED
-
-
-def _bytearray(builder: TreeBuilder, args: Args) -> object:
-    if not args:
-        return b""
-    if len(args) == 2 and type(args[0]) is str:
-        return _encode(builder, args)
-    return args[0] if len(args) == 1 and type(args[0]) in (bytes, ByteRange) else _REFUSED
-
-
-def _bytes(builder: TreeBuilder, args: Args) -> object:
-    return _REFUSED if args else b""
-
-
-def _complex(builder: TreeBuilder, args: Args) -> object:
-    real, imag = args if len(args) == 2 else (None, None)
-    return complex(real, imag) if type(real) is float and type(imag) is float else _REFUSED
-
-
-def _size(builder: TreeBuilder, args: Args) -> object:
-    if len(args) != 1 or not isinstance(args[0], (list, tuple)):
-        return _REFUSED
-    builder.charge(len(args[0]))
-    return tuple(args[0])
-
-
-def _device(builder: TreeBuilder, args: Args) -> object:
-    if not 1 <= len(args) <= 2 or type(args[0]) is not str or not all(type(part) is int for part in args[1:]):
-        return _REFUSED
-    return Name(":".join(brief(Name(part) if type(part) is str else part) for part in args))
-
-
-def _layout(builder: TreeBuilder, args: Args) -> object:
-    return Name(args[0]) if len(args) == 1 and type(args[0]) is str else _REFUSED
 
 
 def _tensor_class(builder: TreeBuilder, args: Args) -> object:
@@ -544,7 +549,7 @@ def _tensor_class(builder: TreeBuilder, args: Args) -> object:
 
 def _load_from_bytes(builder: TreeBuilder, args: Args) -> object:
     if len(args) != 1 or not isinstance(args[0], (bytes, ByteRange)):
-        return _REFUSED
+        return REFUSED
     return builder.load_nested(args[0])
 
 
@@ -558,9 +563,9 @@ def _frombuffer(builder: TreeBuilder, args: Args) -> object:
     if not builder.arrays:
         return Opaque("numpy.ndarray", args)
     if len(args) != 4:
-        return _REFUSED
+        return REFUSED
     made = numpy_array(builder.home, args[1], args[2], args[3] == "F", args[0], f"array/at {builder.at}")
-    return _REFUSED if made is None else made
+    return REFUSED if made is None else made
 
 
 def _scalar(builder: TreeBuilder, args: Args) -> object:
@@ -569,6 +574,7 @@ def _scalar(builder: TreeBuilder, args: Args) -> object:
 
 
 _HANDLERS: Final[dict[str, Callable[[TreeBuilder, Args], object]]] = {
+    **PLAIN_CALLS,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
     "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
@@ -582,22 +588,6 @@ _HANDLERS: Final[dict[str, Callable[[TreeBuilder, Args], object]]] = {
     "torch._utils._rebuild_sparse_tensor": _rebuild_sparse,
     "torch._utils._rebuild_meta_tensor_no_storage": _rebuild_meta,
     "torch._utils._rebuild_wrapper_subclass": _rebuild_wrapper,
-    "torch.serialization._get_layout": _layout,
-    "torch.Size": _size,
-    "torch.device": _device,
-    "collections.OrderedDict": _ordered_dict,
-    "collections.defaultdict": _default_dict,
-    "builtins.set": _set,
-    "__builtin__.set": _set,
-    "builtins.frozenset": _frozenset,
-    "__builtin__.frozenset": _frozenset,
-    "builtins.bytearray": _bytearray,
-    "__builtin__.bytearray": _bytearray,
-    "builtins.bytes": _bytes,
-    "__builtin__.bytes": _bytes,
-    "builtins.complex": _complex,
-    "__builtin__.complex": _complex,
-    "_codecs.encode": _encode,
     "torch.nn.parameter.Parameter": _tensor_class,
     "torch.autograd.variable.Variable": _tensor_class,
     "torch.storage._load_from_bytes": _load_from_bytes,
