@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from tests.make.named import checkpoint_named
+from workbench.mapping import regex
 from workbench.mapping.collisions import find_collisions
 
 
@@ -116,10 +117,14 @@ def test_every_tensor_is_exported_skipped_or_in_collision(tmp_path_factory, chos
     assert [row.remapped for row in plan.rows] == wb.Mapping(chosen).remap_keys(list(ckpt))
 
 
-@given(st.lists(st.text("ab.", max_size=4)))
+@given(st.lists(st.text("ab.-\0\1", max_size=4)))
 def test_collisions_are_exactly_what_a_nested_tree_cannot_hold(names):
     originals = [f"o{n}" for n in range(len(names))]
-    collisions, involved = find_collisions(originals, names)
+    collisions, involved = find_collisions(originals, regex.column(names))
     fits = len(set(names)) == len(names) and not any(other.startswith(name + ".") for name in names for other in names)
     assert (not collisions) == fits
+    for found in collisions:
+        of_name = [o for o, name in zip(originals, names, strict=True) if name == found.remapped]
+        below = [o for o, name in zip(originals, names, strict=True) if name.startswith(f"{found.remapped}.")]
+        assert list(found.originals) == (of_name if found.kind == "same" else of_name + below)
     assert {originals[row] for row in involved} == {key for found in collisions for key in found.originals}

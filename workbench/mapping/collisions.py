@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from workbench.mapping import regex
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,46 +23,38 @@ class Collision:
     kind: Literal["same", "prefix"]
 
 
-def find_collisions(originals: Sequence[str], remapped: Sequence[str]) -> tuple[tuple[Collision, ...], list[int]]:
+def find_collisions(originals: Sequence[str], remapped: regex.Keys) -> tuple[tuple[Collision, ...], list[int]]:
     """The collisions among `remapped`, and the positions of all rows that are part of one, both in file order."""
+    if regex.fit_a_tree(remapped):
+        return (), []
+    rows, packed, same, holds = regex.crowd(remapped)
     found: list[tuple[int, Collision]] = []
     involved: set[int] = set()
-    names = set(remapped)
-
-    if len(names) != len(remapped):
-        claims: dict[str, list[int]] = {}
-        for position, key in enumerate(remapped):
-            claims.setdefault(key, []).append(position)
-        for key, positions in claims.items():
-            if len(positions) > 1:
-                involved.update(positions)
-                found.append((positions[0], Collision(key, tuple(originals[p] for p in positions), "same")))
-
-    prefixes: set[str] = set()
-    for key in remapped:
-        dot = key.rfind(".")
-        while dot >= 0:
-            prefix = key[:dot]
-            if prefix in prefixes:
-                break
-            prefixes.add(prefix)
-            dot = key.rfind(".", 0, dot)
-    blocked = names & prefixes
-    if blocked:
-        holders: dict[str, list[int]] = {key: [] for key in blocked}
-        below: dict[str, list[int]] = {key: [] for key in blocked}
-        for position, key in enumerate(remapped):
-            if key in blocked:
-                holders[key].append(position)
-            dot = key.rfind(".")
-            while dot >= 0:
-                if key[:dot] in blocked:
-                    below[key[:dot]].append(position)
-                dot = key.rfind(".", 0, dot)
-        for key in blocked:
-            positions = [*holders[key], *below[key]]
-            involved.update(positions)
-            found.append((positions[0], Collision(key, tuple(originals[p] for p in positions), "prefix")))
-
+    n, start = len(rows), 0
+    while start < n:
+        end = start
+        while same[end]:
+            end += 1
+        end += 1
+        # Rows start to end have one name.
+        if end - start > 1:
+            claims = sorted(rows[start:end])
+            involved.update(claims)
+            found.append((claims[0], _collision(originals, remapped, claims, "same")))
+        if holds[end - 1]:
+            last = bisect_left(packed, packed[start] + _AFTER_BELOW, end)
+            members = [*sorted(rows[start:end]), *sorted(rows[end:last])]
+            involved.update(members)
+            found.append((members[0], _collision(originals, remapped, members, "prefix")))
+        start = end
     found.sort(key=lambda item: (item[0], item[1].kind, item[1].remapped))
     return tuple(collision for _, collision in found), sorted(involved)
+
+
+def _collision(
+    originals: Sequence[str], remapped: regex.Keys, rows: list[int], kind: Literal["same", "prefix"]
+) -> Collision:
+    return Collision(str(remapped[rows[0]]), tuple(originals[row] for row in rows), kind)
+
+
+_AFTER_BELOW: Final = regex.BELOW[:-1] + chr(ord(regex.BELOW[-1]) + 1)

@@ -4,103 +4,87 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from workbench.mapping import regex
+from workbench.burn import Reader
+from workbench.errors import MappingError
+from workbench.mapping import regex, stages
+from workbench.mapping.basis import Basis
+from workbench.mapping.casts import casts_of
 from workbench.mapping.collisions import Collision, find_collisions
+from workbench.mapping.layout import Adapter, Operation, type_of_class
 from workbench.mapping.mapping import Mapping
-from workbench.mapping.reindex import close_gaps
-from workbench.mapping.rules import Rule
+from workbench.mapping.rows import STATUSES, Row, Status
+from workbench.mapping.stages import Stage
+from workbench.mapping.trace import Trace, row_of, trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.checkpoint import Checkpoint
-    from workbench.core.tensor import TensorRef
+    from workbench.finding import Finding
+    from workbench.mapping.coverage import Coverage
+    from workbench.target import Target
 
-
-class Status(StrEnum):
-    """What becomes of a tensor; the later ones outrank the earlier ones."""
-
-    UNCHANGED = "unchanged"
-    REMAPPED = "remapped"
-    REINDEXED = "reindexed"
-    SKIPPED = "skipped"
-    COLLISION = "collision"
-
-
-STATUSES: tuple[Status, ...] = tuple(Status)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One tensor of the plan. `rules` counts from 0, disabled rules included; `reason` says why it is not exported."""
-
-    original: str
-    remapped: str
-    tensor: TensorRef
-    rules: tuple[int, ...]
-    status: Status
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """The keys after one enabled rule, and which keys the rule hit."""
-
-    rule: Rule
-    keys: regex.Keys
-    hit: npt.NDArray[np.bool_]
+__all__ = ["STATUSES", "Plan", "Row", "Status"]
 
 
 class Plan:
     """One row per tensor under the mapping's top-level key, in file order. Made by `Mapping.plan`; never changes.
 
-    By row: `originals` (keys), `after_rules`, `remapped` (final keys), `tensors`, `sizes` (bytes), `codes` (places in
-    `STATUSES`). `dtypes` tells for each dtype how many tensors and bytes have it, most bytes first. `outside` are the
-    tensors that are not under the top-level key.
+    By row: `originals` (keys), `after_rules`, `remapped` (final keys), `tensors`, `sizes`, `codes` (places in
+    `STATUSES`), `selected` (whether the selection takes it). `outside` are the tensors that are not under the
+    top-level key. `stages` is what each enabled rule did, `reader` the facts of the Burn that the names are for,
+    `target` what the result is to fit, if that is known.
     """
 
-    def __init__(self, mapping: Mapping, checkpoint: Checkpoint, *, _earlier: Plan | None = None) -> None:
+    def __init__(
+        self,
+        mapping: Mapping,
+        checkpoint: Checkpoint,
+        target: Target | None = None,
+        *,
+        _earlier: Plan | None = None,
+        _no_indices: bool = False,
+    ) -> None:
         start = time.perf_counter()
         self.mapping = mapping
         self.checkpoint = checkpoint
-        if _earlier is not None and _earlier.checkpoint is checkpoint:
-            earlier = _earlier if _earlier.mapping.top_level_key == mapping.top_level_key else None
-        else:
+        self.target = target
+        self.reader: Reader = mapping.reader(checkpoint.format)
+        self.reindexes = mapping.reindexes(checkpoint.format) and not _no_indices
+        earlier = _earlier
+        if earlier is not None and earlier.mapping.top_level_key != mapping.top_level_key:
             earlier = None
+        self._basis: Basis = Basis(checkpoint, mapping.top_level_key) if earlier is None else earlier._basis
+        self._start = self._basis.column
+        self.originals, self.tensors, self.outside = self._basis.keys, self._basis.tensors, self._basis.outside
 
-        if earlier is None:
-            chosen = checkpoint.under(mapping.top_level_key)
-            self.originals: tuple[str, ...] = tuple(key for key, _ in chosen)
-            self.tensors: tuple[TensorRef, ...] = tuple(tensor for _, tensor in chosen)
-            inside = {id(tensor) for tensor in self.tensors}
-            self.outside = tuple(tensor for tensor in checkpoint.tensors if id(tensor) not in inside)
-            self.sizes = [tensor.nbytes for tensor in self.tensors]
-            self.dtypes = _dtypes(self.tensors, self.sizes)
-            self._reasons = _reasons(self.originals, self.tensors)
-            names = [key if _is_text(key) else "" for key in self.originals]
-            self._start = regex.column(names)
+        self.selected: npt.NDArray[np.bool_]
+        self._reasons: dict[int, str]
+        if earlier is not None and earlier.mapping.selection == mapping.selection:
+            self.selected, self._reasons = earlier.selected, earlier._reasons
         else:
-            self.originals, self.tensors, self.outside = earlier.originals, earlier.tensors, earlier.outside
-            self.sizes, self.dtypes = earlier.sizes, earlier.dtypes
-            self._reasons, self._start = earlier._reasons, earlier._start
+            left_out = mapping.selection.left_out(self._start, self.originals) if mapping.selection else {}
+            self.selected = np.ones(len(self.originals), np.bool_)
+            self.selected[list(left_out)] = False
+            self._reasons = left_out | self._basis.unfit
 
-        self._stages = self._run(earlier)
-        self.after_rules, self.remapped = self._names(earlier)
-        self.collisions: tuple[Collision, ...]
-        self._colliding: list[int]
-        if earlier is not None and self.remapped is earlier.remapped:
-            self.collisions, self._colliding = earlier.collisions, earlier._colliding
+        self.stages: tuple[Stage, ...] = stages.run(mapping.rules, self._start, earlier.stages if earlier else ())
+        self._last = self.stages[-1].after if self.stages else self._start
+        if earlier is not None and (earlier._last is self._last or earlier._last.equals(self._last)):
+            self._last = earlier._last
+        self._final = self._close_gaps(earlier)
+        if earlier is not None and earlier._final is self._final and earlier._reasons is self._reasons:
+            self._share(earlier)
         else:
+            self.collisions: tuple[Collision, ...]
             self.collisions, self._colliding = self._collisions()
-        self.codes = self._codes()
+            self.codes = self._codes()
         self.seconds = time.perf_counter() - start
 
     # ---- what follows -----------------------------------------------------------------------------
@@ -111,14 +95,19 @@ class Plan:
         return _Rows(self)
 
     @property
-    def reader_api(self) -> str:
-        """The store of Burn that this plan is for ("PytorchStore", "SafetensorsStore"), "" for no framework."""
-        return self.mapping.reader(self.checkpoint.format).api
+    def sizes(self) -> list[int]:
+        """Bytes of each tensor, by row."""
+        return self._basis.sizes
 
     @property
-    def reindexes(self) -> bool:
-        """Whether gaps in indices are closed."""
-        return self.mapping.reindexes(self.checkpoint.format)
+    def dtypes(self) -> tuple[tuple[str, int, int], ...]:
+        """For each dtype its name and how many tensors and bytes have it, most bytes first."""
+        return self._basis.dtypes
+
+    @property
+    def reader_api(self) -> str:
+        """The store of Burn that this plan is for ("PytorchStore", "SafetensorsStore"), "" for no framework."""
+        return self.reader.store
 
     @property
     def counts(self) -> dict[str, int]:
@@ -140,14 +129,27 @@ class Plan:
 
     def hits(self, rule: int) -> npt.NDArray[np.bool_] | None:
         """Which rows the rule with index `rule` hit; None where it is disabled."""
-        if not self.mapping.rules[rule].enabled:
-            return None
-        return self._stages[self._stage_number(rule)].hit
+        stage = self._stage_of.get(range(len(self.mapping.rules))[rule])
+        return None if stage is None else stage.hit
 
     def keys_before(self, rule: int) -> regex.Keys:
         """The column of keys that the rule with index `rule` is applied to."""
-        number = self._stage_number(rule)
-        return self._stages[number - 1].keys if number else self._start
+        keys = self._start
+        for stage in self.stages:
+            if stage.index >= rule:
+                break
+            keys = stage.after
+        return keys
+
+    @cached_property
+    def after_rules(self) -> list[str]:
+        """The keys after all rules, before indices are closed up, by row."""
+        return self._names(self._last)
+
+    @cached_property
+    def remapped(self) -> list[str]:
+        """The final keys, by row."""
+        return self.after_rules if self._final is self._last else self._names(self._final)
 
     def status(self, row: int) -> Status:
         """The status of one row."""
@@ -155,15 +157,67 @@ class Plan:
 
     def row(self, row: int) -> Row:
         """One row."""
-        original = self.originals[row]
-        return Row(
-            original,
-            self.remapped[row],
-            self.tensors[row],
-            tuple(n for n, rule in enumerate(self.mapping.rules) if rule.enabled and self._hit(n, row)),
-            self.status(row),
-            self._reasons.get(row) or self._collision_reason(row),
-        )
+        return self._row(row, tuple(stage.index for stage in self.stages if stage.hit[row]))
+
+    def adapted_key(self, row: int) -> str:
+        """The key of a row after the adapter, before enum variants."""
+        return self._layouts.get(row, ("", self.remapped[row]))[1]
+
+    def layout(self, row: int) -> Operation:
+        """What an adapter does to the tensor of a row."""
+        return self._layouts[row][0] if row in self._layouts else ""
+
+    def upto(self, n: int) -> Plan:
+        """The plan of the first `n` rules: indices are closed up only after the last of them."""
+        rules = self.mapping.rules
+        if not 0 <= n <= len(rules):
+            raise IndexError(f"there are no {n} rules: the mapping has {len(rules)}")
+        if n == len(rules):
+            return self
+        return Plan(self.mapping.with_rules(rules[:n]), self.checkpoint, self.target, _earlier=self, _no_indices=True)
+
+    def trace(self, key: str | int | Row) -> Trace:
+        """The way of one tensor, by its key in the file, its row or the number of that. Raises UnknownKeyError."""
+        if isinstance(key, Row):
+            number = next((row for row, tensor in enumerate(self.tensors) if tensor is key.tensor), None)
+            key = key.original if number is None else number
+        return trace(self, row_of(self, key) if isinstance(key, str) else range(len(self))[key])
+
+    def debug(self) -> str:
+        """burn-import's debug print, as the version of this plan would print it for this file."""
+        from workbench.mapping.debug import debug_print
+
+        return debug_print(self)
+
+    def rows_after(self, mapping: Mapping, rows: Sequence[int]) -> list[str]:
+        """What the rules of another mapping make of the keys of a few rows: at once, for a screen.
+
+        Indices are not closed up; that needs all keys, so `update` tells it. A key that is not text stays.
+        """
+        keys = regex.pick(self._start, np.array(rows, np.int64))
+        for rule in mapping.rules:
+            if rule.enabled:
+                keys = regex.replace_all(keys, rule.pattern, rule.replacement)
+        blank = set(self._basis.not_text)
+        return [self.originals[row] if row in blank else key for row, key in zip(rows, keys.to_list(), strict=True)]
+
+    @cached_property
+    def lints(self) -> tuple[Finding, ...]:
+        """What is odd about the rules, and what the chosen Burn would do silently; the worst first."""
+        from workbench.mapping.lints import lints
+
+        return lints(self)
+
+    def coverage(self, target: Target | None = None) -> Coverage:
+        """What of `target`, or of the plan's own, this plan fills. Raises `MappingError` where there is none."""
+        target = self.target if target is None else target
+        if target is None:
+            raise MappingError(
+                "There is no target to cover.",
+                next_step="Give one: plan.coverage(wb.Target.open(path)).",
+                code="no-target",
+            )
+        return self._coverage(target)
 
     def frame(self) -> pd.DataFrame:
         """A pandas table: original, remapped, shape, dtype, nbytes, rules (from 0), status."""
@@ -184,7 +238,11 @@ class Plan:
 
     def update(self, mapping: Mapping) -> Plan:
         """The plan of another mapping on the same checkpoint; rules before the first difference are not run again."""
-        return self if mapping == self.mapping else Plan(mapping, self.checkpoint, _earlier=self)
+        return self if mapping == self.mapping else Plan(mapping, self.checkpoint, self.target, _earlier=self)
+
+    def with_target(self, target: Target | None) -> Plan:
+        """The same plan, to fit another target; no rule is run again."""
+        return self if target is self.target else Plan(self.mapping, self.checkpoint, target, _earlier=self)
 
     def __len__(self) -> int:
         return len(self.originals)
@@ -196,71 +254,136 @@ class Plan:
 
     # ---- how --------------------------------------------------------------------------------------
 
-    def _run(self, earlier: Plan | None) -> tuple[_Stage, ...]:
-        done = earlier._stages if earlier is not None else ()
-        stages: list[_Stage] = []
-        keys = self._start
-        for rule in self.mapping.rules:
-            if not rule.enabled:
-                continue
-            n = len(stages)
-            if n < len(done) and (done[n].rule.pattern, done[n].rule.replacement) == (
-                rule.pattern,
-                rule.replacement,
-            ):
-                stages.append(done[n])
-            else:
-                done = ()
-                hit = regex.hits(keys, rule.pattern)
-                after = regex.replace_all(keys, rule.pattern, rule.replacement) if hit.any() else keys
-                stages.append(_Stage(rule, after, hit))
-            keys = stages[-1].keys
-        return tuple(stages)
-
-    def _names(self, earlier: Plan | None) -> tuple[list[str], list[str]]:
-        """The keys after the rules, and after reindexing; the very lists of `earlier` where nothing moved."""
-        last = self._stages[-1].keys if self._stages else self._start
-        dot_is_root = self.mapping.reader(self.checkpoint.format).dot_is_root
-        if earlier is not None:
-            before = earlier._stages[-1].keys if earlier._stages else earlier._start
-            same_reindex = (earlier.reindexes, earlier.mapping.burn) == (self.reindexes, self.mapping.burn)
-            if same_reindex and (before is last or before.equals(last)):
-                return earlier.after_rules, earlier.remapped
-        after_rules: list[str] = last.to_list()
-        for row in self._reasons:
-            if not _is_text(self.originals[row]):
-                after_rules[row] = self.originals[row]
+    def _close_gaps(self, earlier: Plan | None) -> regex.Keys:
+        """The keys with their gaps closed; the very column of `earlier` where it is the same."""
         if not self.reindexes:
-            return after_rules, after_rules
-        return after_rules, close_gaps(after_rules, dot_is_root=dot_is_root)
+            return self._last
+        if earlier is not None and earlier.reindexes and earlier._last is self._last and self._counts_as(earlier):
+            return earlier._final
+        names, container = self._last, self.checkpoint.format
+        if self.mapping.route == "original" or self.selected.all():
+            # Burn numbers what it reads, also what a filter leaves out afterwards.
+            return self.mapping.close_gaps(names, container)
+        rows = np.flatnonzero(self.selected)
+        return regex.put(names, rows, self.mapping.close_gaps(regex.pick(names, rows), container))
+
+    def _counts_as(self, earlier: Plan) -> bool:
+        """Whether indices are closed up as in `earlier`: by the same facts, over the same rows."""
+        if (self.reader, self.mapping.keep_indices) != (earlier.reader, earlier.mapping.keep_indices):
+            return False
+        if self.mapping.route != earlier.mapping.route:
+            return bool(self.selected.all() and earlier.selected.all())
+        return self.mapping.route == "original" or self.selected is earlier.selected
+
+    def _names(self, column: regex.Keys) -> list[str]:
+        names: list[str] = column.to_list()
+        for row in self._basis.not_text:
+            names[row] = self.originals[row]
+        return names
+
+    def _share(self, earlier: Plan) -> None:
+        """Take over what follows from the names of `earlier`, which are the same."""
+        self.collisions, self._colliding = earlier.collisions, earlier._colliding
+        for name in ("after_rules", "remapped"):
+            if name in earlier.__dict__ and (name == "remapped" or earlier._last is self._last):
+                self.__dict__[name] = earlier.__dict__[name]
+        self.codes = earlier.codes if earlier._last is self._last else self._codes()
 
     def _collisions(self) -> tuple[tuple[Collision, ...], list[int]]:
         if not self._reasons:
-            return find_collisions(self.originals, self.remapped)
-        kept = [row for row in range(len(self.originals)) if row not in self._reasons]
-        collisions, involved = find_collisions(
-            [self.originals[row] for row in kept], [self.remapped[row] for row in kept]
-        )
-        return collisions, [kept[position] for position in involved]
+            return find_collisions(self.originals, self._final)
+        is_kept = np.ones(len(self.originals), np.bool_)
+        is_kept[list(self._reasons)] = False
+        kept = np.flatnonzero(is_kept)
+        collisions, involved = find_collisions([self.originals[row] for row in kept], regex.pick(self._final, kept))
+        return collisions, [int(kept[position]) for position in involved]
 
     def _codes(self) -> npt.NDArray[np.uint8]:
         codes = np.zeros(len(self.originals), np.uint8)
-        for code, names, than in (
-            (STATUSES.index(Status.REMAPPED), self.after_rules, self.originals),
-            (STATUSES.index(Status.REINDEXED), self.remapped, self.after_rules),
-        ):
-            if names is not than:
-                moved = [one != other for one, other in zip(names, than, strict=True)]
-                codes[np.array(moved, np.bool_)] = code
+        if self._last is not self._start:
+            codes[regex.differ(self._last, self._start)] = STATUSES.index(Status.REMAPPED)
+        if self._final is not self._last:
+            codes[regex.differ(self._final, self._last)] = STATUSES.index(Status.REINDEXED)
         codes[list(self._reasons)] = STATUSES.index(Status.SKIPPED)
         codes[self._colliding] = STATUSES.index(Status.COLLISION)
         return codes
 
-    def _stage_number(self, rule: int) -> int:
-        return sum(1 for earlier in self.mapping.rules[:rule] if earlier.enabled)
+    @cached_property
+    def _stage_of(self) -> dict[int, Stage]:
+        return {stage.index: stage for stage in self.stages}
 
-    def _hit(self, rule: int, row: int) -> bool:
-        return bool(self._stages[self._stage_number(rule)].hit[row])
+    def _row(self, row: int, rules: tuple[int, ...]) -> Row:
+        adapted = self.adapted_key(row)
+        return Row(
+            self.originals[row],
+            self.remapped[row],
+            self.tensors[row],
+            rules,
+            self.status(row),
+            self._reasons.get(row) or self._collision_reason(row),
+            self.layout(row),
+            self._variants.get(adapted, adapted),
+            self._casts.get(row, ""),
+        )
+
+    @cached_property
+    def _layouts(self) -> dict[int, tuple[Operation, str]]:
+        """The rows that an adapter changes: how, and the key that the target has for each."""
+        mapping = self.mapping
+        adapter = Adapter.of(mapping.layout, self.reader, mapping.route)
+        marks, target = dict(mapping.layout.modules), self.target
+        classes = self._module_types
+        if not adapter or not (marks or classes or target is not None):
+            return {}
+        found: dict[int, tuple[Operation, str]] = {}
+        for row, key in enumerate(self.remapped):
+            if not key.endswith(("weight", "bias")):
+                continue
+            kind = classes.get(self.originals[row].rpartition(".")[0], "") if classes else ""
+
+            def type_of(path: str, kind: str = kind) -> str:
+                return marks.get(path) or (target.type_of(path) if target is not None else "") or kind
+
+            operation, name = adapter.change(key, len(self.tensors[row].shape), type_of)
+            if operation:
+                found[row] = operation, name
+        return found
+
+    @cached_property
+    def _module_types(self) -> dict[str, str]:
+        """Burn's types of the modules of a model that was saved whole, by key below the top-level key."""
+        top = self.mapping.top_level_key
+        types = {key: kind for key, path in self.checkpoint.modules.items() if (kind := type_of_class(path))}
+        if top is None:
+            return types
+        return {key[len(top) + 1 :]: kind for key, kind in types.items() if key == top or key.startswith(f"{top}.")}
+
+    @cached_property
+    def _variants(self) -> dict[str, str]:
+        """What the target calls a key from which enum variants were left out."""
+        if self.target is None or not self._skips_variants:
+            return {}
+        from workbench.target import unskipped
+
+        named = ((unskipped(entry.path, entry.containers), entry.path) for entry in self.target.entries)
+        return {short: path for short, path in named if short != path}
+
+    @property
+    def _skips_variants(self) -> bool:
+        said = self.mapping.skip_enum_variants
+        return self.reader.enums_by_structure or bool(self.reader.skips_enum_variants if said is None else said)
+
+    @cached_property
+    def _casts(self) -> dict[int, str]:
+        return casts_of(self.mapping.casts, self._start, self.originals, self.tensors)
+
+    def _coverage(self, target: Target) -> Coverage:
+        from workbench.mapping.coverage import coverage
+
+        known = self.__dict__.get("_covered")
+        if known is None or known[0] is not target:
+            known = self.__dict__["_covered"] = target, coverage(self, target)
+        return known[1]
 
     def _collision_reason(self, row: int) -> str:
         if self.status(row) is not Status.COLLISION:
@@ -305,41 +428,6 @@ class _Rows(Sequence[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         plan = self._plan
-        hits = [plan.hits(n) for n in range(len(plan.mapping.rules))]
-        lists = [(n, hit.tolist()) for n, hit in enumerate(hits) if hit is not None]
+        lists = [(stage.index, stage.hit.tolist()) for stage in plan.stages]
         for row in range(len(plan)):
-            yield Row(
-                plan.originals[row],
-                plan.remapped[row],
-                plan.tensors[row],
-                tuple(n for n, hit in lists if hit[row]),
-                plan.status(row),
-                plan._reasons.get(row) or plan._collision_reason(row),
-            )
-
-
-def _is_text(key: str) -> bool:
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _dtypes(tensors: Sequence[TensorRef], sizes: Sequence[int]) -> tuple[tuple[str, int, int], ...]:
-    """Name, number of tensors and bytes of each dtype."""
-    totals: dict[str, list[int]] = {}
-    for tensor, size in zip(tensors, sizes, strict=True):
-        total = totals.setdefault(tensor.dtype.name, [0, 0])
-        total[0] += 1
-        total[1] += size
-    return tuple((name, n, size) for name, (n, size) in sorted(totals.items(), key=lambda item: -item[1][1]))
-
-
-def _reasons(keys: Sequence[str], tensors: Sequence[TensorRef]) -> dict[int, str]:
-    """Why rows are skipped, by row."""
-    reasons = {row: tensor.unreadable for row, tensor in enumerate(tensors) if tensor.unreadable}
-    for row, key in enumerate(keys):
-        if not key.isascii() and not _is_text(key):
-            reasons.setdefault(row, "its name is not valid Unicode text, so no rule and no export can hold it")
-    return reasons
+            yield plan._row(row, tuple(n for n, hit in lists if hit[row]))

@@ -1,0 +1,86 @@
+"""Basis: what a plan starts from, before any decision but the top-level key."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from workbench.mapping import regex
+
+if TYPE_CHECKING:
+    from workbench.checkpoint import Checkpoint
+    from workbench.core.tensor import TensorRef
+
+__all__ = ["Basis"]
+
+
+class Basis:
+    """The tensors below a top-level key, in file order, with their keys there; `outside` are all others.
+
+    `column` holds the keys for rules; those that are not valid text are empty in it, `not_text` are their rows.
+    `unfit` says of rows why no export can hold them. WorkbenchError ``top-level-key`` where there is no such key.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, top_level_key: str | None) -> None:
+        self.top_level_key = top_level_key
+        self.keys: tuple[str, ...]
+        self.tensors: tuple[TensorRef, ...]
+        self.outside: tuple[TensorRef, ...] = ()
+        if top_level_key is None:
+            self.tensors = checkpoint.tensors
+            # A checkpoint lists a key once, also where several tensors have it.
+            distinct = len(checkpoint) == len(self.tensors)
+            self.keys = tuple(checkpoint) if distinct else tuple(tensor.key for tensor in self.tensors)
+        else:
+            chosen = _under(checkpoint, top_level_key)
+            self.keys = tuple(key for key, _ in chosen)
+            self.tensors = tuple(tensor for _, tensor in chosen)
+            inside = {id(tensor) for tensor in self.tensors}
+            self.outside = tuple(tensor for tensor in checkpoint.tensors if id(tensor) not in inside)
+        self.not_text = [] if all(map(str.isascii, self.keys)) else _not_text(self.keys)
+        names = list(self.keys)
+        for row in self.not_text:
+            names[row] = ""
+        self.column = regex.column(names)
+        self.unfit = {row: tensor.unreadable for row, tensor in enumerate(self.tensors) if tensor.unreadable}
+        for row in self.not_text:
+            self.unfit.setdefault(row, "its name is not valid Unicode text, so no rule and no export can hold it")
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Bytes of each tensor."""
+        return [tensor.nbytes for tensor in self.tensors]
+
+    @cached_property
+    def dtypes(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, number of tensors and bytes of each dtype, most bytes first."""
+        totals: dict[str, list[int]] = {}
+        for tensor, size in zip(self.tensors, self.sizes, strict=True):
+            total = totals.setdefault(tensor.dtype.name, [0, 0])
+            total[0] += 1
+            total[1] += size
+        return tuple((name, n, size) for name, (n, size) in sorted(totals.items(), key=lambda item: -item[1][1]))
+
+
+def _under(checkpoint: Checkpoint, top_level_key: str) -> tuple[tuple[str, TensorRef], ...]:
+    """Key and tensor of all below a key, which may be a path; an entry of the root with exactly that name wins."""
+    if "." not in top_level_key or any(found.key == top_level_key for found in checkpoint.top_level_keys):
+        return checkpoint.under(top_level_key)
+    depths = range(2, top_level_key.count(".") + 2)
+    found = []
+    for tensor in checkpoint.tensors:
+        for depth in depths:
+            if len(tensor.path) > depth and ".".join(map(str, tensor.path[:depth])) == top_level_key:
+                found.append((".".join(map(str, tensor.path[depth:])), tensor))
+                break
+    return tuple(found) if found else checkpoint.under(top_level_key)
+
+
+def _not_text(keys: tuple[str, ...]) -> list[int]:
+    rows = []
+    for row, key in enumerate(keys):
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            rows.append(row)
+    return rows
