@@ -40,6 +40,10 @@ $(VENV)/installed-%: pyproject.toml .ci/venv
 test: $(VENV)/installed-test
 	@.ci/need browser || test -z "$$CI"
 	@failed=0; \
+	if .ci/need cargo; then \
+		echo "Burn's crates, built once into a cache (some twelve minutes)"; \
+		$(BIN)/python -m tests.burn.oracle || failed=1; \
+	elif test -n "$$CI"; then failed=1; fi; \
 	echo "pytest"; $(BIN)/python -m pytest -n $(WORKERS) --ignore tests/browser || failed=1; \
 	echo "pytest tests/browser"; $(BIN)/python -m pytest tests/browser || failed=1; \
 	if .ci/need node; then \
