@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from workbench.checkpoint import Checkpoint
     from workbench.checkpoint import open_checkpoint as open
+    from workbench.code import python_code, rules_from_code, rust_code
     from workbench.errors import (
         CollisionError,
         ExportError,
@@ -25,65 +26,109 @@ if TYPE_CHECKING:
         WorkbenchError,
     )
     from workbench.exporting import ExportResult, export, load_export
-    from workbench.finding import Finding, Severity
-    from workbench.mapping import Collision, Mapping, Plan, Row, Rule, Status
+    from workbench.finding import Finding, Repair, Severity
+    from workbench.mapping import (
+        Cast,
+        Collision,
+        Coverage,
+        Layout,
+        Mapping,
+        Pick,
+        Plan,
+        Row,
+        Rule,
+        Selection,
+        Status,
+        Step,
+        Trace,
+    )
     from workbench.session import Session
+    from workbench.suggesting import Suggestions, suggest
+    from workbench.target import Target
     from workbench.widgets import Workbench
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Cast": "mapping",
     "Checkpoint": "checkpoint",
     "Collision": "mapping",
     "CollisionError": "errors",
+    "Coverage": "mapping",
     "ExportError": "errors",
     "ExportResult": "exporting",
     "Finding": "finding",
+    "Layout": "mapping",
     "Mapping": "mapping",
     "MappingError": "errors",
     "NotACheckpointError": "errors",
     "OpenError": "errors",
+    "Pick": "mapping",
     "Plan": "mapping",
+    "Repair": "finding",
     "Row": "mapping",
     "Rule": "mapping",
     "RuleError": "errors",
+    "Selection": "mapping",
     "Session": "session",
     "Severity": "finding",
     "Status": "mapping",
+    "Step": "mapping",
+    "Suggestions": "suggesting",
+    "Target": "target",
     "TensorError": "errors",
+    "Trace": "mapping",
     "UnknownKeyError": "errors",
     "Workbench": "widgets",
     "WorkbenchError": "errors",
     "export": "exporting",
     "load_export": "exporting",
     "open": "checkpoint",
+    "python_code": "code",
+    "rules_from_code": "code",
+    "rust_code": "code",
+    "suggest": "suggesting",
 }
 
 __all__ = [
+    "Cast",
     "Checkpoint",
     "Collision",
     "CollisionError",
+    "Coverage",
     "ExportError",
     "ExportResult",
     "Finding",
+    "Layout",
     "Mapping",
     "MappingError",
     "NotACheckpointError",
     "OpenError",
+    "Pick",
     "Plan",
+    "Repair",
     "Row",
     "Rule",
     "RuleError",
+    "Selection",
     "Session",
     "Severity",
     "Status",
+    "Step",
+    "Suggestions",
+    "Target",
     "TensorError",
+    "Trace",
     "UnknownKeyError",
     "Workbench",
     "WorkbenchError",
     "export",
     "load_export",
     "open",
+    "python_code",
+    "rules_from_code",
+    "rust_code",
+    "suggest",
 ]
 
 

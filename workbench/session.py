@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import traitlets
 
+from workbench.burn import sight
 from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.errors import WorkbenchError
-from workbench.mapping import Mapping, Plan, Rule
+from workbench.finding import Finding, Repair
+from workbench.mapping import Cast, Layout, Mapping, Pick, Plan, Route, Rule, Selection
+from workbench.mapping.renaming import renamed
+from workbench.mapping.repairs import repaired
+from workbench.target import Target
 
 _MAX_UNDO = 500
 
@@ -38,6 +44,8 @@ class Session(traitlets.HasTraits):
         self.error: WorkbenchError | None = None
         self.plan: Plan | None = None
         self.plan_number = 0
+        self._seen: tuple[object, tuple[Finding, ...]] | None = None
+        self.target: Target | None = None
         self._mapping = mapping if mapping is not None else Mapping()
         self._undo: list[Step] = []
         self._redo: list[Step] = []
@@ -56,6 +64,20 @@ class Session(traitlets.HasTraits):
     def mapping(self, mapping: Mapping) -> None:
         self.change(mapping, "change of the mapping")
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What reading found, what the chosen Burn would make of the file, and the lints of the mapping."""
+        plan = self.plan
+        if plan is None:
+            return ()
+        mapping = plan.mapping
+        seen = (plan.checkpoint, plan.reader, mapping.top_level_key, mapping.route)
+        if self._seen is None or self._seen[0] != seen:
+            reads_it = mapping.burn is not None and mapping.route == "original"
+            found = sight(plan.reader, plan.checkpoint, mapping.top_level_key).findings if reads_it else ()
+            self._seen = (seen, (*plan.checkpoint.findings, *found))
+        return (*self._seen[1], *plan.lints)
+
     # ---- files ------------------------------------------------------------------------------------
 
     def open(self, path: str | Path, *, keep_mapping: bool = False) -> None:
@@ -73,9 +95,10 @@ class Session(traitlets.HasTraits):
         self._show(checkpoint, keep_mapping=keep_mapping)
 
     def _show(self, checkpoint: Checkpoint, *, keep_mapping: bool) -> None:
-        mapping = self._mapping if keep_mapping else Mapping(burn=self._mapping.burn)
+        old = self._mapping
+        mapping = old if keep_mapping else Mapping(burn=old.burn, api=old.api, route=old.route)
         try:
-            plan = mapping.plan(checkpoint)
+            plan = mapping.plan(checkpoint, self.target)
         except WorkbenchError as error:
             self.checkpoint, self.plan, self.error = None, None, error
         else:
@@ -138,7 +161,7 @@ class Session(traitlets.HasTraits):
         """Switch rule `index` on or off. Raises IndexError."""
         rules = list(self._mapping.rules)
         old = rules[self._index(index)]
-        rules[index] = Rule(old.pattern, old.replacement, enabled)
+        rules[index] = replace(old, enabled=enabled)
         self.change(self._mapping.with_rules(rules), f"switch of rule {index + 1}")
 
     def move_rule(self, index: int, to: int) -> None:
@@ -153,13 +176,85 @@ class Session(traitlets.HasTraits):
         del rules[self._index(index)]
         self.change(self._mapping.with_rules(rules), f"removal of rule {index + 1}")
 
+    # ---- the other decisions ----------------------------------------------------------------------
+
     def choose_top_level_key(self, key: str | None) -> None:
         """Take the tensors below `key` only; None for the whole file. Raises `WorkbenchError` for an unknown key."""
-        mapping = self._mapping
-        self.change(
-            Mapping(mapping.rules, top_level_key=key, reindex=mapping.reindex, burn=mapping.burn),
-            "choice of the top-level key",
-        )
+        self._set("choice of the top-level key", top_level_key=key)
+
+    def choose_burn(self, version: str | None, api: str | None = None) -> None:
+        """The Burn, and which of its APIs, that the names are for; None for no framework. Raises `MappingError`."""
+        self._set("choice of Burn", burn=version, api=api)
+
+    def choose_route(self, route: Route) -> None:
+        """Whether Burn reads the "original" file or the "exported" one."""
+        self._set("choice of the route", route=route)
+
+    def set_selection(self, selection: Selection) -> None:
+        """Take other tensors."""
+        self._set("selection", selection=selection)
+
+    def skip_keys(self, keys: Iterable[str]) -> None:
+        """Leave out the tensors with these keys, as they stand below the top-level key."""
+        selection = self._mapping.selection
+        known = {pick.text for pick in selection.exclude if pick.kind == "key"}
+        picks = [Pick("key", key) for key in dict.fromkeys(keys) if key not in known]
+        self._set("skip", selection=replace(selection, exclude=(*selection.exclude, *picks)))
+
+    def unskip_keys(self, keys: Iterable[str]) -> None:
+        """Take tensors again that `skip_keys` left out; what a regex or a node leaves out stays so."""
+        wanted, selection = set(keys), self._mapping.selection
+        kept = tuple(pick for pick in selection.exclude if pick.kind != "key" or pick.text not in wanted)
+        self._set("end of a skip", selection=replace(selection, exclude=kept))
+
+    def rename_key(self, key: str, name: str) -> None:
+        """Give the tensor with that original key a name, by a rule for it alone.
+
+        Raises `MappingError` where no rule does only that, and `UnknownKeyError`.
+        """
+        if self.plan is not None:
+            self.change(renamed(self.plan, key, name), "new name of a key")
+
+    def set_reindex(self, reindex: bool | None) -> None:
+        """Close the gaps in list indices, or keep them; None does what the reader does by itself."""
+        self._set("choice of indices", reindex=reindex)
+
+    def set_keep_indices(self, patterns: Iterable[str]) -> None:
+        """The lists that keep their indices, by regexes on what stands before the number. Raises `MappingError`."""
+        self._set("lists that keep their indices", keep_indices=tuple(patterns))
+
+    def set_skip_enum_variants(self, skip: bool | None) -> None:
+        """Whether names of enum variants are left out of the model's paths; None does what the reader does."""
+        self._set("choice of enum variants", skip_enum_variants=skip)
+
+    def set_adapt(self, adapt: bool | None) -> None:
+        """Whether layouts are adapted; None does what the reader does by itself."""
+        self._set("choice of the adapter", layout=Layout(adapt, self._mapping.layout.modules))
+
+    def mark_module(self, path: str, kind: str | None) -> None:
+        """Say of which type the module at `path` (in remapped keys) is; None takes that back."""
+        self._set("type of a module", layout=self._mapping.layout.marked(path, kind))
+
+    def set_cast(self, dtype: str | None, pick: Pick | None = None, from_dtype: str | None = None) -> None:
+        """Cast tensors, in place of an earlier cast of the same ones; None takes it back. Raises `MappingError`."""
+        kept = [cast for cast in self._mapping.casts if (cast.pick, cast.from_dtype) != (pick, from_dtype)]
+        new = [] if dtype is None else [Cast(dtype, pick, from_dtype)]
+        self._set("cast", casts=(*kept, *new))
+
+    def repair(self, repair: Repair) -> None:
+        """Carry out the repair of a finding, as one step with its label. Raises where it does not fit any more."""
+        self.change(repaired(self._mapping, repair), repair.label)
+
+    def choose_target(self, target: Target | None) -> None:
+        """What the result is to fit. No decision of the mapping, so no step for undo."""
+        self.target = target
+        if self.plan is not None:
+            self.plan = self.plan.with_target(target)
+            self.plan_number += 1
+        self.revision += 1
+
+    def _set(self, label: str, **changes: object) -> None:
+        self.change(replace(self._mapping, **changes), label)  # type: ignore[arg-type]
 
     def _use(self, mapping: Mapping) -> None:
         if self.plan is not None:

@@ -124,7 +124,8 @@ def test_mapping_json_says_what_was_done(net, tmp_path):
     wb.export(plan, tmp_path / "out")
     said = json.loads((tmp_path / "out" / "mapping.json").read_text("ascii"))
     assert list(said) == [
-        "schema", "version", "source", "burn", "top_level_key", "rules", "reindex", "reindexed", "rows", "files",
+        "schema", "version", "source", "burn", "route", "top_level_key", "selection", "rules", "reindex",
+        "keep_indices", "skip_enum_variants", "layout", "casts", "reader", "reindexed", "rows", "files",
     ]  # fmt: skip
     assert said["schema"] == "checkpoint-workbench/mapping"
     assert said["source"] == {
@@ -133,7 +134,7 @@ def test_mapping_json_says_what_was_done(net, tmp_path):
         "format": "torch-zip",
         "fingerprint": net.fingerprint,
     }
-    assert said["burn"] == {"version": "0.22", "api": "PytorchStore"}
+    assert (said["burn"], said["reader"]) == ({"version": "0.22", "api": None}, "PytorchStore")
     assert said["rules"] == [{"pattern": "^conv", "replacement": "c", "enabled": True}]
     assert (said["reindex"], said["reindexed"], said["top_level_key"]) == (None, True, None)
     assert said["rows"] == [
@@ -350,14 +351,17 @@ def change_row(**fields):
         lambda said: said.pop("rows"),
         lambda said: said.update(rows={}),
         lambda said: said.pop("files"),
-        lambda said: said["files"].pop(),
+        lambda said: said["files"].clear(),
         lambda said: said["files"].append(said["files"][0]),
         lambda said: said["files"][0].update(name="../out/model.npz"),
         lambda said: said["files"][0].update(sha256="0" * 64),
         lambda said: said["files"][0].update(sha256=None),
         lambda said: said["files"][0].update(nbytes="many"),
         lambda said: said.update(schema="other"),
-        lambda said: said.update(version=2),
+        lambda said: said.update(version=3),
+        change_row(written={}),
+        change_row(written="w"),
+        change_row(written={"name": "elsewhere", "shape": [1], "dtype": "float32"}),
         lambda said: said.update(rules=[{"pattern": "(", "replacement": "", "enabled": True}]),
     ],
 )
@@ -439,3 +443,59 @@ def test_no_shard_is_written_over(tmp_path):
     with pytest.raises(wb.ExportError, match="never writes over its source"):
         wb.export(plan, folder, overwrite=True)
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_on_the_exported_route_layouts_and_casts_are_in_the_files(tmp_path):
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    table = {"fc.weight": weight, "norm.weight": np.ones(3, np.float32)}
+    ckpt = checkpoint_of(tmp_path / "net.safetensors", table)
+    mapping = wb.Mapping(
+        route="exported",
+        layout=wb.Layout(True, (("fc", "Linear"), ("norm", "LayerNorm"))),
+        casts=[wb.Cast("float64", wb.Pick("node", "fc"))],
+    )
+    wb.export(mapping.plan(ckpt), tmp_path / "out")
+    loaded = wb.load_export(tmp_path / "out")
+    np.testing.assert_array_equal(loaded["fc"]["weight"], weight.T)
+    assert loaded["fc"]["weight"].dtype == np.float64
+    assert list(loaded["norm"]) == ["gamma"]
+    written = wb.open(tmp_path / "out" / "model.safetensors")
+    assert {key: (t.shape, t.dtype.name) for key, t in zip(written, written.tensors, strict=True)} == {
+        "fc.weight": ((3, 2), "float64"),
+        "norm.gamma": ((3,), "float32"),
+    }
+
+
+def test_on_the_original_route_layouts_are_left_to_burn(tmp_path):
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    ckpt = checkpoint_of(tmp_path / "net.safetensors", {"fc.weight": weight})
+    plan = wb.Mapping(layout=wb.Layout(True, (("fc", "Linear"),))).plan(ckpt)
+    assert plan.rows[0].layout == "transpose"
+    wb.export(plan, tmp_path / "out")
+    np.testing.assert_array_equal(wb.load_export(tmp_path / "out")["fc"]["weight"], weight)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"), [([1e30], "float16"), ([300.0], "uint8"), ([0.5], "int32"), ([np.nan], "int8")]
+)
+def test_a_cast_that_loses_a_value_is_refused_and_writes_nothing(tmp_path, values, dtype):
+    ckpt = checkpoint_of(tmp_path / "net.safetensors", {"w": np.array(values, np.float32)})
+    with pytest.raises(wb.ExportError, match=f"'w' has values that {dtype} cannot hold"):
+        wb.export(wb.Mapping(casts=[wb.Cast(dtype)]).plan(ckpt), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_mapping_of_an_export_replays_to_the_same_bytes(net, tmp_path):
+    mapping = wb.Mapping(
+        [wb.Rule("^conv", "c", note="short")],
+        route="exported",
+        selection=wb.Selection(exclude=(wb.Pick("regex", "2"),)),
+        layout=wb.Layout(True, (("c1", "LayerNorm"),)),
+        casts=[wb.Cast("float16")],
+    )
+    wb.export(mapping.plan(net), tmp_path / "one")
+    again = wb.Mapping.load(tmp_path / "one" / "mapping.json")
+    assert again == mapping
+    wb.export(again.plan(wb.open(SAMPLES / "net.pt")), tmp_path / "two")
+    for name in ("mapping.json", "model.npz", "model.safetensors"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -119,7 +119,7 @@ def test_the_folder_is_looked_at_before_the_export(asked, tmp_path):
 def test_copied_python_rebuilds_the_mapping(asked):
     asked.ask("add_rule", pattern=r"conv\.", replacement='"', step="t")
     names = {}
-    exec(asked.ask("copy_python")["text"], names)
+    exec(asked.ask("code", language="python")["text"], names)
     assert names["mapping"] == asked.view.mapping
     assert [row.remapped for row in names["plan"].rows] == [row.remapped for row in asked.view.plan.rows]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,6 +139,47 @@ Burn = Annotated[
         show_default=False,
     ),
 ]
+Api = Annotated[
+    str | None,
+    typer.Option(
+        "--api",
+        metavar="API",
+        help="burn-import or burn-store, where that version has both. Unsaid: the one it offers first.",
+        show_default=False,
+    ),
+]
+Route = Annotated[
+    str | None,
+    typer.Option(
+        "--route",
+        metavar="original|exported",
+        help="Whether Burn reads the original file with these rules, or the file that export writes.",
+        show_default=False,
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="REGEX", help="Take only tensors whose key in the file matches. Repeatable."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="REGEX", help="Leave out tensors whose key in the file matches. Repeatable."),
+]
+KeepIndex = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-index",
+        metavar="REGEX",
+        help="Lists that keep their indices: the regex is looked for in what stands before the number. Repeatable.",
+    ),
+]
+
+
+class Language(StrEnum):
+    """What code can be printed in."""
+
+    RUST = "rust"
+    PYTHON = "python"
 
 
 def _print_version(wanted: bool) -> None:
@@ -172,22 +214,73 @@ def inspect(file: File, as_json: Json = False, top_level_key: TopLevelKey = None
 @app.command(
     cls=RuleCommand,
     epilog="Examples:\n\n  workbench remap net.pt --rule '^conv\\.(.*)' '$1'\n\n"
-    "  workbench remap net.pt --mapping out/mapping.json --no-reindex --json",
+    "  workbench remap net.pt --mapping out/mapping.json --no-reindex --json\n\n"
+    "  workbench remap net.pt --target src/model.rs --suggest",
 )
 def remap(
     file: File,
     rule: Rules = None,
     mapping: MappingFile = None,
     top_level_key: TopLevelKey = None,
+    include: Include = None,
+    exclude: Exclude = None,
     reindex: Reindex = None,
+    keep_index: KeepIndex = None,
     burn: Burn = None,
+    api: Api = None,
+    route: Route = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--target",
+            metavar="FILE",
+            help="What the result is to fit: Rust source of a Burn model, another checkpoint, JSON, CSV or a list.",
+        ),
+    ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="Propose rules towards the target (in JSON, its coverage is then that with them), or, without one, "
+            "rules that take wrappers such as module. off.",
+        ),
+    ] = False,
+    upto: Annotated[
+        int | None, typer.Option("--upto", metavar="N", help="Stop after the first N rules, indices kept.")
+    ] = None,
+    trace: Annotated[
+        str | None, typer.Option("--trace", metavar="KEY", help="Show the way of one key, rule by rule.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Print what burn-import's debug print would say.")] = False,
+    code: Annotated[
+        Language | None,
+        typer.Option("--code", help="Print the code that loads the file like this."),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write the decisions as a mapping.json.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show which key becomes which; nothing is written. Exits with 1 where two tensors would get one name."""
+    """Show which key becomes which; the checkpoint is not touched.
+
+    Exits with 1 where an error is found, such as two tensors that would get one name.
+    """
     from workbench.cli import remap as command
 
-    said = command.Decisions(_pairs(rule), mapping, top_level_key, reindex, burn)
-    raise typer.Exit(command.run(file, said, as_json=as_json))
+    said = command.Decisions(
+        _pairs(rule),
+        mapping,
+        top_level_key,
+        reindex,
+        burn,
+        api,
+        route,
+        include or (),
+        exclude or (),
+        keep_index or (),
+    )
+    wanted = command.Wanted(as_json, upto, trace, debug, code, save, target, suggest)
+    raise typer.Exit(command.run(file, said, wanted))
 
 
 @app.command(
@@ -204,8 +297,13 @@ def export(
     rule: Rules = None,
     mapping: MappingFile = None,
     top_level_key: TopLevelKey = None,
+    include: Include = None,
+    exclude: Exclude = None,
     reindex: Reindex = None,
+    keep_index: KeepIndex = None,
     burn: Burn = None,
+    api: Api = None,
+    route: Route = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export there; other files stay.")
     ] = False,
@@ -214,7 +312,18 @@ def export(
     from workbench.cli import export as command
     from workbench.cli.remap import Decisions
 
-    said = Decisions(_pairs(rule), mapping, top_level_key, reindex, burn)
+    said = Decisions(
+        _pairs(rule),
+        mapping,
+        top_level_key,
+        reindex,
+        burn,
+        api,
+        route,
+        include or (),
+        exclude or (),
+        keep_index or (),
+    )
     raise typer.Exit(command.run(file, folder, said, overwrite=overwrite))
 
 

@@ -31,6 +31,11 @@ class Printer:
         """One line; what a terminal would obey is shown as text."""
         self._write([(printable(text), style)])
 
+    def text(self, text: str) -> None:
+        """Several lines that end in a line end; what a terminal would obey is shown as text."""
+        for line in text.removesuffix("\n").split("\n") if text else ():
+            self.line(line)
+
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]], styles: Sequence[Style] = ()) -> None:
         """Columns of equal width, two spaces apart; `styles` colour the columns."""
         cells = [[printable(cell) for cell in row] for row in rows]

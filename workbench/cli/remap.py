@@ -2,51 +2,220 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from workbench.checkpoint import open_checkpoint
 from workbench.cli.output import Printer, print_json
 from workbench.core.text import count_text, shape_text
-from workbench.mapping import Collision, Mapping, Plan, Row, Rule
+from workbench.errors import MappingError
+from workbench.finding import Finding, Severity
+from workbench.mapping import Collision, Mapping, Pick, Plan, Row, Rule, Selection, Trace
+
+if TYPE_CHECKING:
+    from workbench.mapping.coverage import Coverage
+    from workbench.target import Target
+
+_MAX_HINTS: Final = 50
+_STYLES: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """The options of a command that decide on keys; None is what was not said."""
+    """The options of a command that decide on keys; None, or nothing in a list, is what was not said."""
 
     rules: Sequence[tuple[str, str]]
     mapping: Path | None
     top_level_key: str | None
     reindex: bool | None
     burn: str | None
+    api: str | None = None
+    route: str | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    keep_indices: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `workbench remap` is to print, beside the plan or in its place."""
+
+    as_json: bool = False
+    upto: int | None = None
+    trace: str | None = None
+    debug: bool = False
+    code: str | None = None
+    save: Path | None = None
+    target: Path | None = None
+    suggest: bool = False
 
 
 def decide(said: Decisions) -> Mapping:
     """The mapping file, if there is one, then the rules given after it; the other options outrank the file's."""
     mapping = Mapping() if said.mapping is None else Mapping.load(said.mapping)
+    changes: dict[str, Any] = {}
     if said.rules:
-        mapping = mapping.with_rules([*mapping.rules, *(Rule(*rule) for rule in said.rules)])
-    if said.top_level_key is not None:
-        mapping = replace(mapping, top_level_key=said.top_level_key)
-    if said.reindex is not None:
-        mapping = replace(mapping, reindex=said.reindex)
+        changes["rules"] = [*mapping.rules, *(Rule(*rule) for rule in said.rules)]
+    if said.include or said.exclude:
+        changes["selection"] = Selection(
+            (*mapping.selection.include, *(Pick("regex", pattern) for pattern in said.include)),
+            (*mapping.selection.exclude, *(Pick("regex", pattern) for pattern in said.exclude)),
+        )
+    if said.keep_indices:
+        changes["keep_indices"] = (*mapping.keep_indices, *said.keep_indices)
     if said.burn is not None:
-        mapping = replace(mapping, burn=None if said.burn == "none" else said.burn)
-    return mapping
+        # Another Burn need not have the API that the file chose.
+        changes |= {"burn": None if said.burn == "none" else said.burn, "api": None}
+    for name in ("top_level_key", "reindex", "api", "route"):
+        if (value := getattr(said, name)) is not None:
+            changes[name] = value
+    return replace(mapping, **changes)
 
 
-def run(file: Path, said: Decisions, *, as_json: bool) -> int:
-    """Print the plan; 1 where two tensors claim one name, else 0."""
+def run(file: Path, said: Decisions, wanted: Wanted) -> int:
+    """Print the plan, or what is wanted of it; 1 where a lint is an error (as two tensors of one name), else 0."""
     # The decisions first: a wrong pattern should not wait for a large file.
     mapping = decide(said)
-    plan = mapping.plan(open_checkpoint(file))
-    if as_json:
-        print_json(_as_json(plan))
+    if wanted.upto is not None and not 0 <= wanted.upto <= len(mapping.rules):
+        raise MappingError(
+            f"There are no {wanted.upto:,} rules to stop after.",
+            cause=f"The mapping has {count_text(len(mapping.rules), 'rule')}.",
+            next_step="Give a smaller number to --upto.",
+            code="upto",
+        )
+    plan = mapping.plan(open_checkpoint(file), _target(wanted, mapping))
+    if wanted.save is not None:
+        mapping.save(wanted.save)
+    if wanted.upto is not None:
+        plan = plan.upto(wanted.upto)
+    findings = plan.lints
+    out = Printer()
+    code = _code(plan, wanted.code)
+    suggestions = _suggestions(plan) if wanted.suggest else None
+    if wanted.as_json:
+        facts = _as_json(plan, findings)
+        if plan.target is not None:
+            before = plan.coverage()
+            after = before if suggestions is None else _after(plan, suggestions).coverage()
+            facts["coverage"] = _coverage_json(after)
+            if suggestions is not None:
+                facts["coverage_before"] = _coverage_json(before)
+        if suggestions is not None:
+            facts["suggested"] = [_suggestion_json(rule, gains) for rule, gains in suggestions]
+        if wanted.trace is not None:
+            facts["trace"] = _trace_json(plan.trace(wanted.trace))
+        if wanted.debug:
+            facts["debug"] = plan.debug()
+        if code is not None:
+            facts["code"] = code
+        print_json(facts)
+    elif code is not None:
+        out.text(code)
+    elif wanted.debug:
+        out.text(plan.debug())
+    elif wanted.trace is not None:
+        for line in str(plan.trace(wanted.trace)).split("\n"):
+            out.line(line)
     else:
-        _as_text(Printer(), plan)
-    return int(bool(plan.collisions))
+        _as_text(out, plan, findings)
+        if plan.target is not None:
+            _coverage_text(out, plan.coverage(), "coverage")
+        if suggestions is not None:
+            _suggestions_text(out, plan, suggestions)
+    return int(bool(plan.collisions) or any(finding.severity is Severity.ERROR for finding in findings))
+
+
+def _target(wanted: Wanted, mapping: Mapping) -> Target | None:
+    if wanted.target is None:
+        return None
+    from workbench.target import Target
+
+    return Target.open(wanted.target, burn=mapping.burn)
+
+
+def _code(plan: Plan, language: str | None) -> str | None:
+    if language is None:
+        return None
+    from workbench.code import python_code, rust_code
+
+    return rust_code(plan) if language == "rust" else python_code(plan)
+
+
+def _suggestions(plan: Plan) -> list[tuple[Rule, int]]:
+    """Rules towards the target, each with its gain; without a target those that take wrappers off."""
+    from workbench.suggesting import suggest, wrapper_rules
+
+    if plan.target is not None:
+        return [(each.rule, each.gains) for each in suggest(plan, plan.target).rules]
+    return [(each.rule, each.gains) for each in wrapper_rules(plan.after_rules)]
+
+
+def _after(plan: Plan, suggestions: Sequence[tuple[Rule, int]]) -> Plan:
+    return plan.update(plan.mapping.with_rules([*plan.mapping.rules, *(rule for rule, _ in suggestions)]))
+
+
+def _suggestion_json(rule: Rule, gains: int) -> dict[str, object]:
+    return {"pattern": rule.pattern, "replacement": rule.replacement, "gains": gains}
+
+
+def _coverage_json(coverage: Coverage) -> dict[str, object]:
+    return {
+        "applied": list(coverage.applied),
+        "missing": list(coverage.missing),
+        "unused": list(coverage.unused),
+        "mismatched": [problem.path for problem in coverage.mismatched],
+        "skipped": list(coverage.skipped),
+        "errors": [problem.path for problem in coverage.errors],
+        "problems": [
+            {
+                "path": problem.path,
+                "key": problem.key,
+                "what": problem.what,
+                "found": list(problem.found),
+                "wanted": None if problem.wanted is None else list(problem.wanted),
+                "fits_after_transpose": problem.fits_after_transpose,
+                "text": problem.text,
+            }
+            for problem in coverage.problems
+        ],
+        "total": coverage.n_total,
+        "percent": coverage.percent,
+        "summary": coverage.summary,
+        "verdict": coverage.verdict,
+    }
+
+
+def _trace_json(trace: Trace) -> dict[str, object]:
+    steps = [
+        {"rule": step.rule, "what": step.what, "before": step.before, "after": step.after, "note": step.note}
+        for step in trace.steps
+    ]
+    return {"original": trace.original, "final": trace.final, "steps": steps}
+
+
+def _coverage_text(out: Printer, coverage: Coverage, title: str) -> None:
+    out.line(f"{title}: {coverage.summary}", "bold")
+    out.line(coverage.verdict)
+    for name, paths in (("missing", coverage.missing), ("unused", coverage.unused), ("skipped", coverage.skipped)):
+        for path in paths:
+            near = coverage.did_you_mean(path) if name == "missing" and len(paths) <= _MAX_HINTS else None
+            out.line(f"  {name}: {path}" + (f" (did you mean {near.name}?)" if near is not None else ""))
+    for problem in coverage.problems:
+        fits = ", fits after transpose" if problem.fits_after_transpose else ""
+        out.line(f"  {problem.what}: {problem.path}: {problem.text}{fits}")
+
+
+def _suggestions_text(out: Printer, plan: Plan, suggestions: Sequence[tuple[Rule, int]]) -> None:
+    out.line()
+    out.line("suggested rules:" if suggestions else "no rules to suggest", "bold")
+    for rule, gains in suggestions:
+        quoted = f"--rule {shlex.quote(rule.pattern)} {shlex.quote(rule.replacement)}"
+        out.line(f"  {quoted}  ({count_text(gains, 'tensor')})")
+    if suggestions and plan.target is not None:
+        out.line(f"  with them: {_after(plan, suggestions).coverage().summary}")
 
 
 def equation(plan: Plan) -> str:
@@ -61,14 +230,17 @@ def equation(plan: Plan) -> str:
     return f"{found:,} in = {' + '.join(parts)}"
 
 
-def _as_json(plan: Plan) -> dict[str, object]:
+def _as_json(plan: Plan, findings: Sequence[Finding]) -> dict[str, object]:
     mapping = plan.mapping
+    decided = mapping.to_json()
     return {
         "name": plan.checkpoint.name,
         "format": plan.checkpoint.format,
         "burn": None if mapping.burn is None else {"version": mapping.burn, "api": plan.reader_api},
+        "route": mapping.route,
         "top_level_key": mapping.top_level_key,
-        "rules": mapping.to_json()["rules"],
+        "selection": decided["selection"],
+        "rules": decided["rules"],
         "reindexed": plan.reindexes,
         "entries": [_entry(row) for row in plan.rows],
         "collisions": [
@@ -76,6 +248,20 @@ def _as_json(plan: Plan) -> dict[str, object]:
             for found in plan.collisions
         ],
         "counts": {**plan.counts, "out": plan.n_out, "outside": len(plan.outside)},
+        "lints": [_finding(finding) for finding in findings],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    return {
+        "code": finding.code,
+        "severity": str(finding.severity),
+        "rule": finding.rule,
+        "place": finding.place,
+        "text": finding.text,
+        "next": finding.next_step,
+        "keys": list(finding.keys),
+        "repair": None if finding.repair is None else finding.repair.as_dict(),
     }
 
 
@@ -88,14 +274,19 @@ def _entry(row: Row) -> dict[str, object]:
         "rules": list(row.rules),
         "status": str(row.status),
     }
-    if row.reason:
-        entry["reason"] = row.reason
+    for name, value in (("reason", row.reason), ("layout", row.layout), ("cast", row.cast)):
+        if value:
+            entry[name] = value
+    if row.target_key != row.remapped:
+        entry["target_key"] = row.target_key
     return entry
 
 
-def _as_text(out: Printer, plan: Plan) -> None:
+def _as_text(out: Printer, plan: Plan, findings: Sequence[Finding]) -> None:
     mapping = plan.mapping
-    burn = f"Burn {mapping.burn}, {plan.reader_api}" if mapping.burn is not None else "no framework"
+    burn = "no framework"
+    if mapping.burn is not None:
+        burn = f"Burn {mapping.burn}, {plan.reader_api or 'no reader for this file'}"
     indices = "indices closed up" if plan.reindexes else "indices kept"
     rules = count_text(sum(rule.enabled for rule in mapping.rules), "rule")
     out.line(f"{plan.checkpoint.name}: {rules}, {burn}, {indices}", "bold")
@@ -120,6 +311,10 @@ def _as_text(out: Printer, plan: Plan) -> None:
     out.line(equation(plan))
     for collision in plan.collisions:
         out.line(f"collision: {_words(collision)}", "red")
+    for finding in findings:
+        out.line(f"{finding.severity}, {finding.place}: {finding.text} [{finding.code}]", _STYLES[finding.severity])
+        if finding.next_step:
+            out.line(f"  {finding.next_step}")
 
 
 def _words(collision: Collision) -> str:

@@ -10,21 +10,25 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from workbench.core.text import bytes_text
 from workbench.errors import ExportError
 
 _PREFIX = ".workbench-"
 
 
 @contextlib.contextmanager
-def staged(folder: Path, names: Sequence[str], *, overwrite: bool, sources: Sequence[str] = ()) -> Iterator[Path]:
+def staged(
+    folder: Path, names: Sequence[str], *, overwrite: bool, sources: Sequence[str] = (), needed: int = 0
+) -> Iterator[Path]:
     """A hidden folder to write `names` into; when the block ends they stand in `folder`, the last name last.
 
     Where the block raises, or a file cannot be put in place, everything is as it was: old files whole, no
     folder made. Other files in `folder` are never touched. Raises `ExportError` before the block where
-    `folder` cannot take the files: it is a file, holds some of them already (without `overwrite`), or one of
-    them is one of `sources`.
+    `folder` cannot take the files: it is a file, holds some of them already (without `overwrite`), one of
+    them is one of `sources`, or the disk has less than `needed` bytes left.
     """
     check_folder(folder, names, overwrite=overwrite, sources=sources)
+    check_space(folder, needed)
     made: list[Path] = []
     staging: Path | None = None
     done = False
@@ -91,6 +95,24 @@ def check_folder(folder: Path, names: Sequence[str], *, overwrite: bool, sources
             f"{_listed(present)} {'exist' if many else 'exists'} already.",
             "Choose another folder, or allow overwriting (overwrite=True, --overwrite).",
             code="files-exist",
+        )
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise `ExportError` where the disk of `folder`, which need not exist, has less than `needed` bytes left."""
+    place = folder.absolute()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:
+        return  # What cannot be told beforehand is told by the writing.
+    if free < needed:
+        raise _refusal(
+            folder,
+            f"The disk has {bytes_text(free)} left, and the files take {bytes_text(needed)}.",
+            "Free some space or choose another folder.",
+            code="disk-full",
         )
 
 

@@ -13,15 +13,20 @@ from typing import Any, Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from workbench.checkpoint import open_checkpoint
 from workbench.core.tensor import DType, dtype_named
 from workbench.errors import MappingError, OpenError, WorkbenchError, printable
+from workbench.exporting.files import FORMATS
 from workbench.exporting.weights import npy_header, npz_dtype, sha256_of
 from workbench.mapping import Mapping, persist
 
 Nested: TypeAlias = "dict[str, npt.NDArray[Any] | Nested]"
 
 _NPZ: Final = "model.npz"
-_NAMES: Final = frozenset({_NPZ, "model.safetensors"})
+_NAMES: Final = tuple(FORMATS.values())
+"""The files an export may have; values are taken from the first that is there."""
+
+_BURN: Final = FORMATS["bpk"]
 _CHUNK: Final = 16 * 1024 * 1024
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _ZIP_FAULTS: Final = (
@@ -67,10 +72,12 @@ def load_export(folder: str | os.PathLike[str]) -> Nested:
     data = persist.read_json(path)
     Mapping.from_json(data)
     assert isinstance(data, dict)
-    expected = _expected_tensors(data, path)
-    for name, nbytes, sha256 in _expected_files(data, path):
+    files = _expected_files(data, path)
+    first = min((name for name, _, _ in files), key=_NAMES.index)
+    expected = _expected_tensors(data, path, first)
+    for name, nbytes, sha256 in files:
         _check_file(folder / name, nbytes, sha256)
-    arrays = _read_npz(folder / _NPZ, expected)
+    arrays = _read_npz(folder / first, expected) if first == _NPZ else _read_checkpoint(folder / first, expected)
     return _nested(arrays, path)
 
 
@@ -83,29 +90,33 @@ def _expected_files(data: dict[str, object], path: Path) -> list[tuple[str, int,
         if name not in _NAMES or not _SHA256.fullmatch(sha256):
             raise _wrong(place, "it does not name a file of an export with its SHA-256", path)
         files.append((name, _count(_field(item, "nbytes", int, place, path), place, path), sha256))
-    if sorted(name for name, _, _ in files) != sorted(_NAMES):
-        raise _wrong("files", f"it should list {' and '.join(sorted(_NAMES))}, each once", path)
+    names = [name for name, _, _ in files]
+    if not names or len(set(names)) < len(names):
+        raise _wrong("files", f"it should list some of {', '.join(_NAMES)}, each once", path)
     return files
 
 
-def _expected_tensors(data: dict[str, object], path: Path) -> dict[str, _Expected]:
+def _expected_tensors(data: dict[str, object], path: Path, file: str) -> dict[str, _Expected]:
     tensors: dict[str, _Expected] = {}
     for number, item in enumerate(_list(data, "rows", path), start=1):
         place = f"rows, entry {number}"
         if _field(item, "status", str, place, path) == "skipped":
             continue
-        name = _field(item, "remapped", str, place, path)
-        shape = tuple(_count(size, place, path) for size in _field(item, "shape", list, place, path))
-        said = _field(item, "dtype", str, place, path)
+        assert isinstance(item, dict)
+        field = "bpk" if file == _BURN and item.get("bpk") is not None else "written"
+        changed = item.get(field) is not None
+        written = _field(item, field, dict, place, path) if changed else item
+        name = _field(written, "name" if changed else "remapped", str, place, path)
+        shape = tuple(_count(size, place, path) for size in _field(written, "shape", list, place, path))
+        said = _field(written, "dtype", str, place, path)
         try:
             dtype = dtype_named(said)
         except (KeyError, ValueError, WorkbenchError):
             raise _wrong(place, f"its dtype {printable(said, 40)!r} is not known", path) from None
         if dtype.numpy is None:
             raise _wrong(place, f"its dtype {printable(said, 40)!r} has no numpy array", path)
-        integers = npz_dtype(dtype)
-        assert isinstance(item, dict)
-        if item.get("npz_dtype") != integers:
+        integers = npz_dtype(dtype) if file == _NPZ else None
+        if file == _NPZ and item.get("npz_dtype") != integers:
             raise _wrong(place, f"its npz_dtype should be {integers or 'absent'}", path)
         if name in tensors:
             raise _wrong(place, f"the name {printable(name, 200)!r} stands there twice", path)
@@ -134,6 +145,17 @@ def _check_file(path: Path, nbytes: int, sha256: str) -> None:
         next_step="Export again, or copy the folder again.",
         code="export-changed",
     )
+
+
+def _read_checkpoint(path: Path, expected: dict[str, _Expected]) -> dict[str, npt.NDArray[Any]]:
+    checkpoint = open_checkpoint(path)
+    if len(checkpoint.tensors) != len(expected) or set(checkpoint) != set(expected):
+        raise _unreadable(path, "its tensors are not those that mapping.json lists")
+    for tensor in checkpoint.tensors:
+        wanted = expected[tensor.key]
+        if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
+            raise _unreadable(path, f"'{wanted.name}' has not the shape or dtype that mapping.json says")
+    return {tensor.key: tensor.read() for tensor in checkpoint.tensors}
 
 
 def _read_npz(path: Path, expected: dict[str, _Expected]) -> dict[str, npt.NDArray[Any]]:

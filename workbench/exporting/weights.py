@@ -6,16 +6,15 @@ import hashlib
 import json
 import struct
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from workbench.core.tensor import DType, TensorRef
-from workbench.errors import ExportError, printable
+from workbench.core.tensor import DType
+from workbench.errors import ExportError
+from workbench.exporting.items import Item, check_each, copy
 
 _SAFETENSORS: Final = (
     ("uint64", "U64"),
@@ -49,14 +48,7 @@ _METADATA: Final = {"format": "pt"}
 _CHUNK: Final = 16 * 1024 * 1024
 _MAX_ZIP_NAME: Final = 65_535
 _NPY: Final = ".npy"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One tensor and the name it gets."""
-
-    name: str
-    tensor: TensorRef
+_WHERE: Final = "the files of an export"
 
 
 def npz_dtype(dtype: DType) -> str | None:
@@ -66,47 +58,33 @@ def npz_dtype(dtype: DType) -> str | None:
     return f"uint{dtype.itemsize * 8}"
 
 
-def check(items: Sequence[Item]) -> None:
+def check(items: Sequence[Item], formats: Collection[str] = ("npz", "safetensors")) -> None:
     """Raise `ExportError`, naming each tensor, where a value or a name has no place in one of the formats."""
-    refused: list[tuple[Item, str]] = []
-    for item in items:
-        reason = _safetensors_refusal(item) or _npz_refusal(item)
-        if reason:
-            refused.append((item, reason))
-    if not refused:
-        return
-    shown = "; ".join(
-        f"'{printable(item.name, 200)}' ({item.tensor.dtype.name}): {reason}" for item, reason in refused[:5]
-    )
-    more = f"; and {len(refused) - 5:,} more" if len(refused) > 5 else ""
-    one = len(refused) == 1
-    raise ExportError(
-        f"{'One tensor' if one else f'{len(refused):,} tensors'} cannot be held by the files of an export.",
-        cause=f"{shown}{more}. Nothing was changed.",
-        next_step=(
-            f"Save the checkpoint again without {'it' if one else 'them'} or with another dtype or name, "
-            "or read the values with wb.open(…)[key]."
-        ),
-        code="format-cannot-hold",
-    )
+    refusals = [_REFUSALS[name] for name in ("safetensors", "npz") if name in formats]
+    check_each(items, lambda item: next(filter(None, (refusal(item) for refusal in refusals)), ""), _WHERE)
 
 
-def write_npz(items: Iterable[Item], file: IO[bytes]) -> None:
-    """A zip of .npy entries, stored; names are kept as they are, and dates are fixed."""
+def write_npz(items: Iterable[Item], file: IO[bytes]) -> dict[str, int]:
+    """A zip of .npy entries, stored; names are kept as they are, and dates are fixed.
+
+    The CRC-32 of each tensor's bytes by name, as from every writer.
+    """
+    crcs = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for item in items:
-            stored = npz_dtype(item.tensor.dtype)
-            numpy_dtype = item.tensor.dtype.numpy if stored is None else np.dtype(stored)
+            stored = npz_dtype(item.dtype)
+            numpy_dtype = item.dtype.numpy if stored is None else np.dtype(stored)
             assert numpy_dtype is not None
-            header = npy_header(numpy_dtype, item.tensor.shape)
+            header = npy_header(numpy_dtype, item.shape)
             entry = zipfile.ZipInfo(date_time=(1980, 1, 1, 0, 0, 0))
             entry.filename = entry.orig_filename = item.name + _NPY
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
-            entry.file_size = len(header) + item.tensor.nbytes
+            entry.file_size = len(header) + item.nbytes
             with archive.open(entry, "w") as out:
                 out.write(header)
-                out.write(_flat_bytes(item.tensor))
+                crcs[item.name] = copy(item, out)
+    return crcs
 
 
 def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
@@ -117,20 +95,21 @@ def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
 
 
-def write_safetensors(items: Iterable[Item], file: IO[bytes]) -> None:
-    """The layout of the reference writer: wide dtypes first, then by name, without gaps."""
+def write_safetensors(
+    items: Iterable[Item], file: IO[bytes], metadata: Mapping[str, str] | None = None
+) -> dict[str, int]:
+    """The layout of the reference writer: wide dtypes first, then by name, without gaps; `metadata` beside our own."""
     ordered = _in_order(items)
-    header = _safetensors_header(ordered)
+    header = _safetensors_header(ordered, _METADATA | dict(metadata or {}))
     file.write(struct.pack("<Q", len(header)))
     file.write(header)
-    for item in ordered:
-        file.write(_flat_bytes(item.tensor))
+    return {item.name: copy(item, file) for item in ordered}
 
 
-def write(path: Path, items: Sequence[Item]) -> None:
+def write(path: Path, items: Sequence[Item]) -> dict[str, int]:
     """`items` in the format that the name of `path` asks for."""
     with path.open("xb") as file:
-        (write_npz if path.suffix == ".npz" else write_safetensors)(items, file)
+        return (write_npz if path.suffix == ".npz" else write_safetensors)(items, file)
 
 
 def sha256_of(path: Path) -> str:
@@ -143,17 +122,17 @@ def sha256_of(path: Path) -> str:
 
 
 def _in_order(items: Iterable[Item]) -> list[Item]:
-    return sorted(items, key=lambda item: (_RANKS[item.tensor.dtype.name], item.name))
+    return sorted(items, key=lambda item: (_RANKS[item.dtype.name], item.name))
 
 
-def _safetensors_header(ordered: Sequence[Item]) -> bytes:
-    table: dict[str, object] = {"__metadata__": _METADATA}
+def _safetensors_header(ordered: Sequence[Item], metadata: dict[str, str]) -> bytes:
+    table: dict[str, object] = {"__metadata__": metadata}
     begin = 0
     for item in ordered:
-        end = begin + item.tensor.nbytes
+        end = begin + item.nbytes
         table[item.name] = {
-            "dtype": _CODES[item.tensor.dtype.name],
-            "shape": list(item.tensor.shape),
+            "dtype": _CODES[item.dtype.name],
+            "shape": list(item.shape),
             "data_offsets": [begin, end],
         }
         begin = end
@@ -169,24 +148,8 @@ def _safetensors_header(ordered: Sequence[Item]) -> bytes:
     return header
 
 
-def _flat_bytes(tensor: TensorRef) -> memoryview:
-    """The tensor's bytes, C order, little endian, without a copy."""
-    array: npt.NDArray[np.generic] = np.ascontiguousarray(tensor.read())
-    if array.nbytes != tensor.nbytes:
-        raise ExportError(
-            f"'{printable(tensor.key, 200)}' gave {array.nbytes:,} bytes, {tensor.nbytes:,} were expected.",
-            cause="Nothing was changed.",
-            next_step="Open the checkpoint again.",
-            code="size-differs",
-        )
-    flat = array.reshape(-1)
-    if not np.little_endian:  # pragma: no cover
-        flat = flat.byteswap()
-    return flat.view(np.uint8).data
-
-
 def _safetensors_refusal(item: Item) -> str:
-    if item.tensor.dtype.name not in _CODES:
+    if item.dtype.name not in _CODES:
         return "safetensors has no such dtype"
     if item.name == "__metadata__":
         return "safetensors keeps this name for itself"
@@ -194,7 +157,7 @@ def _safetensors_refusal(item: Item) -> str:
 
 
 def _npz_refusal(item: Item) -> str:
-    if item.tensor.dtype.numpy is None:
+    if item.dtype.numpy is None:
         return "numpy has no such dtype"
     if "\0" in item.name:
         return "npz ends a name at its first NUL character"
@@ -209,3 +172,6 @@ def _no_text(name: str) -> str:
     except UnicodeEncodeError:
         return "its name is not valid Unicode text, which safetensors and npz need"
     return ""
+
+
+_REFUSALS: Final = {"safetensors": _safetensors_refusal, "npz": _npz_refusal}

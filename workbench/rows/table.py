@@ -134,6 +134,16 @@ class Table:
         except ValueError:
             return -1
 
+    def rows_of(self, line_id: str) -> list[int]:
+        """The plan's rows that a line stands for: one for a tensor, all of a group, none for what is beside."""
+        row, group = _number(line_id, "t:"), _number(line_id, "g:")
+        if row is not None and row < len(self.plan):
+            return [row]
+        if group is not None and group < len(self.outline):
+            item = self.outline[group]
+            return [int(each) for each in self.outline.order[item.start : item.end]]
+        return []
+
     def next_hit(self, start: int, direction: int) -> tuple[int, int]:
         """The line of the next found tensor from line `start` on, wrapping, and its number from 1; (-1, 0) if none."""
         hits = [n for n, line in enumerate(self.lines) if self._row(line) is not None and self._is_hit(line)]

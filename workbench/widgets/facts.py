@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from workbench import burn
 from workbench.errors import printable
 from workbench.exporting import planned_files
+from workbench.finding import Finding
 from workbench.mapping import Plan, regex
 from workbench.mapping.marks import changes
 from workbench.session import Session
+from workbench.widgets.target_facts import target_facts
 
 Facts = dict[str, object]
 
-_ENDINGS: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".npz", ".bpk", ".mpk")
+ENDINGS: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".npz", ".bpk", ".mpk")
 _MAX_FILES: Final = 12
+_MAX_FINDINGS: Final = 300
 _MAX_LISTED: Final = 2_000
 _GROUP_VALUES: Final = 4
 _MAX_VALUE: Final = 60
@@ -30,6 +34,9 @@ def summary(session: Session) -> Facts:
         "path": "",
         "error": None,
         "folder": [],
+        "target": None,
+        "burn_choice": "",
+        "burn_choices": [],
         "undo": session.undo_label,
         "redo": session.redo_label,
     }
@@ -71,6 +78,9 @@ def _open(session: Session, plan: Plan) -> Facts:
         },
         "n_collisions": len(plan.collisions),
         "blocked": _blocked(plan),
+        "target": None if session.target is None else target_facts(plan.coverage(session.target)),
+        "burn_choice": f"{mapping.burn or ''} {mapping.api or ''}".strip(),
+        "burn_choices": list(_burn_choices(plan)),
         "burn": f"Burn {mapping.burn}, {plan.reader_api or 'no reader for this file'}" if mapping.burn else "",
         "reindex": "indices closed up" if plan.reindexes else "indices kept",
         "plan": {"number": session.plan_number, "ms": round(plan.seconds * 1_000)},
@@ -78,6 +88,36 @@ def _open(session: Session, plan: Plan) -> Facts:
             "folder": f"{printable(Path(checkpoint.name).stem, 200)}.export",
             "files": [{"name": name, "note": note} for name, note in planned_files(plan)],
         },
+    }
+
+
+def findings(session: Session) -> Facts:
+    """The `findings` trait; `revision` is that of the session for which they hold."""
+    items = [_finding(n, finding) for n, finding in enumerate(session.findings[:_MAX_FINDINGS])]
+    return {"revision": session.revision, "items": items, "n": len(session.findings)}
+
+
+def _burn_choices(plan: Plan) -> Iterator[Facts]:
+    """Version and API, the newest first; the first API of a version is chosen without a word."""
+    for version in reversed(burn.VERSIONS):
+        apis = burn.apis_of(version)
+        for n, api in enumerate(apis):
+            store = burn.reader_for(version, plan.checkpoint.format, api).store
+            reads = store or "export first"
+            yield {"value": f"{version} {api}" if n else version, "words": f"For Burn {version} · {reads}"}
+    yield {"value": "", "words": "No framework"}
+
+
+def _finding(number: int, finding: Finding) -> Facts:
+    return {
+        "number": number,
+        "code": finding.code,
+        "severity": str(finding.severity),
+        "place": printable(finding.place, 400),
+        "text": printable(finding.text, 1_000),
+        "next": printable(finding.next_step, 600),
+        "rule": finding.rule,
+        "repair": None if finding.repair is None else {"label": printable(finding.repair.label, 120)},
     }
 
 
@@ -169,7 +209,7 @@ def _checkpoints_here() -> Iterator[Facts]:
             for n, entry in enumerate(entries):
                 if n >= _MAX_LISTED:
                     break
-                if entry.name.lower().endswith(_ENDINGS) and entry.is_file() and entry.name.isprintable():
+                if entry.name.lower().endswith(ENDINGS) and entry.is_file() and entry.name.isprintable():
                     found.append((entry.name, entry.stat().st_size))
     except OSError:
         return

@@ -46,6 +46,24 @@ class Args:
             raise BadQuestionError(f"{name} must be a whole number")
         return value
 
+    def optional_number(self, name: str) -> int | None:
+        """A whole number, or None where it is absent or null."""
+        return None if self._values.get(name) is None else self.number(name)
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts."""
+        value = self._values.get(name)
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise BadQuestionError(f"{name} must be a list of texts")
+        return value
+
+    def objects(self, name: str) -> list[Mapping[str, object]]:
+        """A list of JSON objects."""
+        value = self._values.get(name)
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise BadQuestionError(f"{name} must be a list of objects")
+        return value
+
     def flag(self, name: str) -> bool:
         """True or false; false where it is absent."""
         value = self._values.get(name, False)

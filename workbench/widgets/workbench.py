@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +12,24 @@ import anywidget
 import traitlets
 
 from workbench.checkpoint import Checkpoint
+from workbench.code import python_code, rules_from_code, rust_code
 from workbench.errors import ExportError, printable
 from workbench.exporting import export, planned_files
 from workbench.mapping import Mapping, Plan, Rule
-from workbench.rows import Table, View
+from workbench.rows import Table, View, inspected
 from workbench.session import Session
+from workbench.suggesting import readings, suggest
+from workbench.target import Target
 from workbench.widgets import facts, saved
 from workbench.widgets.esm import bundle
+from workbench.widgets.target_facts import offers
 from workbench.widgets.wire import Answer, Args, Handler, answer
 
 _STATIC = Path(__file__).parent / "static"
+_QUICK = 20_000
+"""Tensors of a plan up to which its lints cost nothing that one could feel."""
+_PAUSE = 0.25
+"""Seconds without an edit after which the findings of a larger plan are told."""
 
 
 class Workbench(anywidget.AnyWidget):
@@ -37,6 +48,7 @@ class Workbench(anywidget.AnyWidget):
     summary = traitlets.Dict().tag(sync=True)
     rules: traitlets.List[facts.Facts] = traitlets.List().tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
+    findings = traitlets.Dict().tag(sync=True)
 
     def __init__(self, source: str | Path | Checkpoint | Session | None = None, mapping: Mapping | None = None) -> None:
         if isinstance(source, Session):
@@ -48,6 +60,8 @@ class Workbench(anywidget.AnyWidget):
         self._table: Table | None = None
         self._view = View()
         self._table_version = 0
+        self._stop: int | None = None
+        self._waiting: asyncio.TimerHandle | None = None
         self._following = False
         super().__init__()
         self._handlers: dict[str, Handler] = {
@@ -56,6 +70,17 @@ class Workbench(anywidget.AnyWidget):
             "fold": self._fold,
             "step_find": self._step_find,
             "row_of": self._row_of,
+            "stop_after": self._stop_after,
+            "inspect": self._inspect,
+            "choose_burn": self._choose_burn,
+            "rename": self._rename,
+            "skip": self._skip,
+            "from_selection": self._from_selection,
+            "use_target": self._use_target,
+            "suggest": self._suggest,
+            "take_suggestions": self._take_suggestions,
+            "mend_target": self._mend_target,
+            "repair": self._repair,
             "groups": self._groups,
             "add_rule": self._add_rule,
             "edit_rule": self._edit_rule,
@@ -66,7 +91,8 @@ class Workbench(anywidget.AnyWidget):
             "redo": self._redo,
             "set_top_level_key": self._set_top_level_key,
             "open": self._open,
-            "copy_python": self._copy_python,
+            "code": self._code,
+            "paste_rules": self._paste_rules,
             "check_folder": self._check_folder,
             "export": self._export,
         }
@@ -103,6 +129,8 @@ class Workbench(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Stop following the session and free the page's side."""
+        if self._waiting is not None:
+            self._waiting.cancel()
         if self._following:
             self._following = False
             self._session.unobserve(self._follow, names="revision")
@@ -115,14 +143,33 @@ class Workbench(anywidget.AnyWidget):
         plan = self._session.plan
         with self.hold_sync():
             if plan is None:
-                self._table, self._view = None, View()
+                self._table, self._view, self._stop = None, View(), None
             else:
-                self._table = Table(plan, self._view, self._table)
+                self._table = Table(self._shown(plan), self._view, self._table)
                 self._view = self._table.view
             self._show_table()
             self.summary = facts.summary(self._session)
             self.rules = facts.rules(self._session)
             self.revision += 1
+        self._tell_findings(soon=plan is not None and len(plan) > _QUICK)
+
+    def _tell_findings(self, *, soon: bool) -> None:
+        """The findings at once; with `soon` when the kernel is idle, so that the rows of a large file come first."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        if soon:
+            with contextlib.suppress(RuntimeError):  # without an event loop there is nothing to wait for
+                loop = asyncio.get_running_loop()
+                self._waiting = loop.call_later(_PAUSE, functools.partial(self._tell_findings, soon=False))
+                return
+        self.findings = facts.findings(self._session)
+
+    def _shown(self, plan: Plan) -> Plan:
+        """The plan that the table shows: after the first rules only, where the user stopped it there."""
+        if self._stop is not None and self._stop >= len(plan.mapping.rules):
+            self._stop = None
+        return plan if self._stop is None else plan.upto(self._stop)
 
     def _show_table(self) -> None:
         self._table_version += 1
@@ -133,10 +180,11 @@ class Workbench(anywidget.AnyWidget):
             "chip": self._view.chip,
             "find": self._view.find,
             "n_found": None if self._table is None else self._table.n_found,
+            "stop": self._stop,
         }
 
     def _look(self, view: View) -> Answer:
-        self._table = Table(self._open_table().plan, view, self._table)
+        self._table = Table(self._shown(self._open_plan()), view, self._table)
         self._view = self._table.view
         self._show_table()
         return {"version": self._table_version, "total": len(self._table), "n_found": self._table.n_found}
@@ -150,6 +198,11 @@ class Workbench(anywidget.AnyWidget):
         if self._table is None:
             raise ValueError("no checkpoint is open")
         return self._table
+
+    def _open_plan(self) -> Plan:
+        if self._session.plan is None:
+            raise ValueError("no checkpoint is open")
+        return self._session.plan
 
     # ---- questions --------------------------------------------------------------------------------
 
@@ -185,8 +238,112 @@ class Workbench(anywidget.AnyWidget):
     def _row_of(self, args: Args) -> Answer:
         return {"row": self._open_table().line_of(args.text("id"))}
 
+    def _stop_after(self, args: Args) -> Answer:
+        n = args.optional_number("rules")
+        if n is not None and not 0 < n <= len(self._open_plan().mapping.rules):
+            raise IndexError(f"there is no rule {n}")
+        self._stop = n
+        self._look(self._view)
+        return {}
+
+    def _inspect(self, args: Args) -> Answer:
+        return dict(inspected(self._open_table(), args.text("id")))
+
+    def _choose_burn(self, args: Args) -> Answer:
+        version, _, api = args.text("choice").partition(" ")
+        before = self._open_plan()
+        self._session.choose_burn(version or None, api or None)
+        after = self._open_plan()
+        return {"moved": sum(one != other for one, other in zip(before.remapped, after.remapped, strict=True))}
+
+    def _rows_of(self, ids: list[str]) -> list[int]:
+        """The plan's rows that lines show, those of a group one by one."""
+        table = self._open_table()
+        return list(dict.fromkeys(row for each in ids for row in table.rows_of(each)))
+
+    def _rename(self, args: Args) -> Answer:
+        (row,) = self._rows_of([args.text("id")])
+        self._session.rename_key(self._open_plan().originals[row], args.text("name"))
+        return {}
+
+    def _skip(self, args: Args) -> Answer:
+        plan = self._open_plan()
+        rows = self._rows_of(args.texts("ids"))
+        keys = [plan.originals[row] for row in rows]
+        taken_back = bool(rows) and not any(plan.selected[row] for row in rows)
+        (self._session.unskip_keys if taken_back else self._session.skip_keys)(keys)
+        return {"n": len(keys), "taken_back": taken_back}
+
+    def _from_selection(self, args: Args) -> Answer:
+        plan = self._open_plan()
+        chosen = [plan.after_rules[row] for row in self._rows_of(args.texts("ids"))]
+        found = readings(chosen, plan.after_rules)
+        return {
+            "readings": [{"pattern": each.pattern, "n": each.n_keys, "words": each.words} for each in found],
+            "why": "These keys have no segment in common, neither at their start nor at their end.",
+        }
+
+    def _use_target(self, args: Args) -> Answer:
+        text = args.text("text").strip()
+        mapping = self._session.mapping
+        is_path = "\n" not in text and "\0" not in text and Path(text).expanduser().exists()
+        looks_like_one = "\n" not in text and text.lower().endswith((".rs", ".json", ".csv", *facts.ENDINGS))
+        if is_path or looks_like_one:
+            target = Target.open(Path(text).expanduser(), burn=mapping.burn)
+        else:
+            target = Target.parse(text, burn=mapping.burn)
+        self._session.choose_target(target)
+        return {}
+
+    def _target(self) -> Target:
+        target = self._session.target
+        if target is None:
+            raise ValueError("no target is chosen")
+        return target
+
+    def _suggest(self, _args: Args) -> Answer:
+        return offers(suggest(self._open_plan(), self._target()))
+
+    def _take_suggestions(self, args: Args) -> Answer:
+        rules = [Rule(Args(each).text("pattern"), Args(each).text("replacement")) for each in args.objects("rules")]
+        mapping = self._session.mapping
+        self._session.change(mapping.with_rules((*mapping.rules, *rules)), "suggested rules")
+        return {}
+
+    def _mend_target(self, args: Args) -> Answer:
+        plan, kind, key = self._open_plan(), args.text("list"), args.text("key")
+        coverage = plan.coverage(self._target())
+        if kind == "missing":
+            near = coverage.did_you_mean(key)
+            if near is None:
+                raise ValueError("nothing is like this key any more")
+            self._session.rename_key(plan.originals[near.row], key)
+            return {"label": f"{near.name} is now {key}"}
+        if kind == "unused":
+            row = next((row for row in coverage.unused_rows if coverage.names[row] == key), None)
+        else:
+            found = next((one for one in (*coverage.mismatched, *coverage.errors) if one.path == key), None)
+            row = (
+                None if found is None else next((n for n, name in enumerate(coverage.names) if name == found.key), None)
+            )
+        if row is None:
+            raise ValueError("this tensor is not in the list any more")
+        self._session.skip_keys([plan.originals[row]])
+        return {"label": f"Skipped {plan.originals[row]}"}
+
+    def _repair(self, args: Args) -> Answer:
+        findings = self._session.findings
+        number = args.number("finding")
+        if args.number("revision") != self._session.revision or not 0 <= number < len(findings):
+            raise ValueError("the findings have changed meanwhile: nothing was done")
+        repair = findings[number].repair
+        if repair is None:
+            raise ValueError("this finding has no repair")
+        self._session.repair(repair)
+        return {"label": repair.label}
+
     def _groups(self, args: Args) -> Answer:
-        plan = self._open_table().plan
+        plan = self._open_plan()
         index = args.number("index")
         if not 0 <= index < len(plan.mapping.rules):
             raise IndexError(f"there is no rule {index + 1}")
@@ -230,18 +387,28 @@ class Workbench(anywidget.AnyWidget):
         self._session.open(args.text("path"))
         return {}
 
-    def _copy_python(self, _args: Args) -> Answer:
-        return {"text": self._session.mapping.to_python(self._session.path)}
+    def _code(self, args: Args) -> Answer:
+        plan = self._open_plan()
+        return {"text": (rust_code if args.text("language") == "rust" else python_code)(plan)}
+
+    def _paste_rules(self, args: Args) -> Answer:
+        """Rules out of pasted Rust; what was not understood is said, not dropped."""
+        parsed = rules_from_code(args.text("text"))
+        mapping = self._session.mapping
+        if parsed.rules:
+            self._session.change(mapping.with_rules((*mapping.rules, *parsed.rules)), "pasted rules")
+        left = [printable(f"line {call.line}: {call.text}: {call.why}", 300) for call in parsed.not_understood[:20]]
+        return {"n": len(parsed.rules), "left": left}
 
     def _check_folder(self, args: Args) -> Answer:
-        plan = self._open_table().plan
+        plan = self._open_plan()
         folder = _folder(args)
         names = [name for name, _ in planned_files(plan)]
         problem = "a file of this name is in the way" if folder.exists() and not folder.is_dir() else ""
         return {"n_replaced": sum(1 for name in names if (folder / name).exists()), "problem": problem}
 
     def _export(self, args: Args) -> Answer:
-        plan = self._open_table().plan
+        plan = self._open_plan()
         folder = _folder(args)
         done = export(plan, folder, overwrite=args.flag("overwrite"))
         return {

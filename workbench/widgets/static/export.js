@@ -11,18 +11,18 @@ export function createExport(app) {
   const note = h("div", { class: "wb-exportnote", "aria-live": "polite", hidden: true });
   const files = h("ul", { class: "wb-files" });
   const outcome = h("div", { class: "wb-outcome" });
-  const code = h("pre", { class: "wb-pre", tabindex: "0", "aria-label": "The same in Python", dir: "ltr" });
-  const copy = button("Copy as Python", { icon: "copy" });
+  const language = h("select", { class: "wb-select", "aria-label": "Language of the code" }, ...["Python", "Rust"].map((name) => h("option", { value: name.toLowerCase() }, name)));
+  const code = h("pre", { class: "wb-pre", tabindex: "0", "aria-label": "The same as code", dir: "ltr" });
+  const copy = button("Copy", { icon: "copy", label: "Copy the code" });
   const body = h("div", { class: "wb-panelbody" }, blocked, h("div", { class: "wb-exportline" }, h("span", { class: "wb-second" }, "Folder"), folder, go), note, outcome, files,
-    h("div", { class: "wb-codehead" }, h("span", { class: "wb-second" }, "The same in Python"), copy), code);
-  const el = h("section", { class: "wb-panel", "aria-label": "Export", "data-region": "panel" },
-    h("div", { class: "wb-sidehead" }, h("b", {}, "Export")), body);
+    h("div", { class: "wb-codehead" }, h("span", { class: "wb-second" }, "The same in"), language, h("span", { class: "wb-space" }), copy), code);
+  const el = h("section", {}, body);
 
   let path = "";
   let typed = false;
   let running = false;
   let check = { folder: "", n_replaced: 0, problem: "" };
-  let coded = -1;
+  let coded = "";
   let visible = false;
 
   const name = () => folder.value.trim();
@@ -35,18 +35,19 @@ export function createExport(app) {
     words();
   });
   const askSoon = debounce(120, () => void ask(), app.signal);
-  const python = newest(async () => {
-    const revision = app.revision();
-    if (!visible || coded === revision || app.summary().state !== "open") return;
-    const answer = await app.ask("copy_python", {}).catch(() => null);
-    if (!answer || revision !== app.revision()) return;
-    coded = revision;
+  const written = newest(async () => {
+    const wanted = `${app.revision()} ${language.value}`;
+    if (!visible || coded === wanted || app.summary().state !== "open") return;
+    const answer = await app.ask("code", { language: language.value }).catch((/** @type {Fault} */ fault) => ({ text: `${fault.title} ${fault.next ?? ""}` }));
+    if (wanted !== `${app.revision()} ${language.value}`) return;
+    coded = wanted;
     code.textContent = answer.text;
   });
+  app.on(language, "change", () => void written());
   // Only when it can be seen: in the narrow layout the panel may be behind a tab.
   const eye = new IntersectionObserver((entries) => {
     visible = entries[entries.length - 1].isIntersecting;
-    void python();
+    void written();
   });
   eye.observe(el);
   app.signal.addEventListener("abort", () => eye.disconnect());
@@ -69,8 +70,8 @@ export function createExport(app) {
   });
   app.on(go, "click", () => void run());
   app.on(copy, "click", async () => {
-    const answer = await app.ask("copy_python", {}).catch((fault) => void app.fail(fault));
-    if (answer && (await copyText(answer.text))) app.say("Copied the Python code.");
+    const answer = await app.ask("code", { language: language.value }).catch((fault) => void app.fail(fault));
+    if (answer && (await copyText(answer.text))) app.say("Copied the code.");
   });
 
   /** Why it cannot be done now, or "". */
@@ -166,7 +167,7 @@ export function createExport(app) {
       fill(files, ...summary.export.files.map((file) => h("li", {}, h("span", { class: "wb-code" }, file.name), h("span", { class: "wb-second" }, file.note))));
     }
     words();
-    void python();
+    void written();
   }
   return { el, update, focus: () => folder.focus() };
 }

@@ -9,8 +9,9 @@ const MOST_SELECTED = 4000;
 /**
  * @param {App} app
  * @param {HTMLElement} scroller @param {HTMLElement} spacer
+ * @param {(row: Row | undefined) => void} tell is told which row is the active one
  */
-export function createGrid(app, scroller, spacer) {
+export function createGrid(app, scroller, spacer, tell) {
   /** @type {Map<number, Row>} */
   const rows = new Map();
   /** @type {Map<number, {el: HTMLElement, row: Row | undefined, look: unknown}>} */
@@ -23,6 +24,8 @@ export function createGrid(app, scroller, spacer) {
   /** @type {string | null} */
   let activeId = null;
   let anchor = 0;
+  /** @type {Row | undefined} */
+  let told;
   /** @type {number | null} */
   let pendingTop = null;
   let pendingFocus = false;
@@ -106,6 +109,8 @@ export function createGrid(app, scroller, spacer) {
     if (keep >= 0 && keep < total && (keep < from || keep >= to)) place(keep, shift);
     const row = rows.get(active);
     if (row) activeId = row.id;
+    if (row && row !== told) tell(row);
+    told = row;
     scroller.tabIndex = drawn.has(active) ? -1 : 0;
   }
 

@@ -15,16 +15,21 @@ export function createHeader(app) {
   const bar = h("span", { class: "wb-dtypes", "aria-hidden": "true" });
   const words = h("span", { class: "wb-second2" });
   const facts = h("span", { class: "wb-facts" }, amount, bar, words);
+  const burn = h("select", { class: "wb-select wb-burn", "aria-label": "For which Burn" });
   const undo = button("", { icon: "undo", kind: "tool", label: "Undo" });
   const redo = button("", { icon: "redo", kind: "tool", label: "Redo" });
   const other = button("Open another…");
   other.hidden = true;
   const title = h("span", { class: "wb-title" }, mark, name, part, kind);
-  const tools = h("span", { class: "wb-tools" }, other, undo, redo);
+  const tools = h("span", { class: "wb-tools" }, burn, other, undo, redo);
   const el = h("header", { class: "wb-header", "aria-label": "Checkpoint", "data-region": "header" }, title, facts, tools);
   let options = "";
+  let versions = "";
 
   app.on(part, "change", () => void app.tell("set_top_level_key", { key: part.value === WHOLE ? null : part.value }));
+  app.on(burn, "change", () => {
+    app.ask("choose_burn", { choice: burn.value }).then(({ moved }) => app.say(`${burn.selectedOptions[0]?.textContent}: ${plural(moved, "row")} changed`), app.fail);
+  });
   app.on(undo, "click", () => app.undo("undo"));
   app.on(redo, "click", () => app.undo("redo"));
   app.on(other, "click", () => /** @type {HTMLElement | null} */ (app.root.querySelector(".wb-stateview input"))?.focus());
@@ -45,7 +50,7 @@ export function createHeader(app) {
     name.textContent = summary.name;
     set(name, "title", summary.path || null);
     kind.textContent = open ? summary.kind : summary.state === "error" ? "cannot be opened" : "No checkpoint open";
-    facts.hidden = undo.hidden = redo.hidden = !open;
+    facts.hidden = undo.hidden = redo.hidden = burn.hidden = !open;
     other.hidden = summary.state !== "error";
     const keys = summary.top_level_keys ?? [];
     part.hidden = !open || keys.length === 0;
@@ -58,6 +63,12 @@ export function createHeader(app) {
     el.classList.toggle("wb-nested", !part.hidden);
     part.value = summary.top_level_key ?? WHOLE;
     if (!open) return;
+    const choices = JSON.stringify(summary.burn_choices);
+    if (versions !== choices) {
+      versions = choices;
+      fill(burn, ...summary.burn_choices.map(({ value, words: said }) => h("option", { value }, said)));
+    }
+    burn.value = summary.burn_choice;
     fill(amount, h("b", {}, count(summary.n_tensors)), summary.n_tensors === 1 ? " tensor · " : " tensors · ", h("b", {}, bytes(summary.nbytes)));
     fill(bar, ...summary.dtypes.map((dtype) => {
       const piece = h("span");

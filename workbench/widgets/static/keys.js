@@ -26,13 +26,14 @@ export function isForHost(stroke) {
 export const TABLE = {
   ArrowUp: "up", ArrowDown: "down", PageUp: "page-up", PageDown: "page-down", Home: "first", End: "last",
   ArrowRight: "in", ArrowLeft: "out", "*": "siblings", Space: "toggle", "Shift+ArrowUp": "extend-up",
-  "Shift+ArrowDown": "extend-down", "Ctrl+A": "all", "Ctrl+C": "copy", Escape: "one",
+  "Shift+ArrowDown": "extend-down", "Ctrl+A": "all", "Ctrl+C": "copy", Escape: "one", Enter: "open",
+  F2: "rename", Delete: "skip",
 };
 
 /** What a key does on a rule that is not being typed in. @type {Record<string, string>} */
 export const RULES = {
   ArrowUp: "up", ArrowDown: "down", Home: "first", End: "last", Enter: "edit", Space: "toggle",
-  "Alt+ArrowUp": "move-up", "Alt+ArrowDown": "move-down", Delete: "delete",
+  "Alt+ArrowUp": "move-up", "Alt+ArrowDown": "move-down", Delete: "delete", ".": "stop", "Ctrl+.": "mend",
 };
 
 /** @param {number} row @param {string} action @param {number} total @param {number} page */
@@ -46,8 +47,10 @@ export function stepRow(row, action, total, page) {
 export const LIST = [
   ["Anywhere", [["F6, Shift F6", "next, previous region"], ["/", "find"], ["N", "new rule"], ["?", "this list"], ["Ctrl Z, Ctrl Shift Z", "undo, redo"]]],
   ["Table", [["↑ ↓ PgUp PgDn Home End", "move"], ["→ ←", "open, then first child; close, then parent"], ["*", "open all siblings"],
-    ["Space, Shift ↑ ↓, Ctrl A", "select, extend, all"], ["Ctrl C", "copy full keys"]]],
+    ["Space, Shift ↑ ↓, Ctrl A", "select, extend, all"], ["Ctrl C", "copy full keys"], ["Enter", "to the Inspector"],
+    ["F2", "rename this key"], ["Delete", "skip, or take back"], ["G", "rule from the chosen keys"]]],
   ["Find", [["Enter, Shift Enter", "next, previous hit"], ["Esc", "clear"]]],
-  ["Rules", [["↑ ↓", "move"], ["Enter", "edit the pattern"], ["Space", "on, off"], ["Alt ↑ ↓", "move the rule"], ["Delete", "delete the rule"]]],
+  ["Rules", [["↑ ↓", "move"], ["Enter", "edit the pattern"], ["Space", "on, off"], ["Alt ↑ ↓", "move the rule"], ["Delete", "delete the rule"],
+    [".", "stop after this rule"], ["Ctrl .", "take its first mend"]]],
   ["In a rule's field", [["Tab, Shift Tab", "pattern, replacement, next rule"], ["Enter", "commit, back to the list"], ["Esc", "revert"]]],
 ];

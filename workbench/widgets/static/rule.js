@@ -1,5 +1,6 @@
-/** One rule: its line, its two fields, and the text that is not valid yet. @import {App, Fault, GroupsAnswer, Rule} from "./types.js" */
+/** One rule: its line, its two fields, and the text that is not valid yet. @import {App, Fault, FindingFacts, GroupsAnswer, Rule} from "./types.js" */
 import { button, debounce, fill, h, marked, newest, set } from "./dom.js";
+import { FINDING_ICONS, mend } from "./findings.js";
 import { icon } from "./icons.js";
 import { nameOf } from "./keys.js";
 import { elideMiddle, plural, valueWords } from "./text.js";
@@ -61,7 +62,8 @@ export function createRule(app, host, first) {
   const edit = h("div", { class: "wb-ruleedit", hidden: true }, patternField, caretBox, problem,
     h("div", { class: "wb-intoline" }, h("span", { class: "wb-ruleinner wb-second" }, icon("arrow")), intoField), facts, h("div", { class: "wb-ruletools" }, up, down, remove));
   const el = h("div", { class: "wb-rule", role: "group", tabindex: "-1" }, grip, number, on, line, edit, hits);
-  const item = h("div", { class: "wb-ruleitem", role: "listitem" }, el);
+  const lints = h("div", { class: "wb-lints" });
+  const item = h("div", { class: "wb-ruleitem", role: "listitem" }, el, lints);
 
   const now = () => draft ?? rule ?? { pattern: "", replacement: "" };
 
@@ -181,7 +183,7 @@ export function createRule(app, host, first) {
     problem.dataset.said = said;
     // A closed rule keeps its error under its line.
     if (open) edit.insertBefore(problem, caretBox.nextSibling);
-    else item.append(problem);
+    else item.insertBefore(problem, lints);
     up.hidden = down.hidden = rule === null;
     fill(remove, rule === null ? "Discard" : "Delete");
     set(up, "aria-disabled", at === 0 ? "true" : null);
@@ -225,9 +227,19 @@ export function createRule(app, host, first) {
     flush: typed.flush,
     paint,
     toggle: () => on.click(),
-    /** @param {Rule} next */
-    show(next) {
+    /** Takes the first mend that stands on this rule. */
+    mend: () => lints.querySelector("button")?.click(),
+    /** @param {Rule} next @param {FindingFacts[]} found what stands on it */
+    show(next, found) {
       rule = next;
+      const said = JSON.stringify(found);
+      if (lints.dataset.said !== said) {
+        lints.dataset.said = said;
+        const inside = lints.contains(document.activeElement);
+        fill(lints, ...found.map((finding) => h("div", { class: `wb-lint wb-f-${finding.severity}`, title: finding.next || null },
+          icon(FINDING_ICONS[finding.severity]), h("span", {}, h("span", { class: "wb-hidden" }, `${finding.severity}: `), finding.text), mend(app, finding, "small"))));
+        if (inside) el.focus();
+      }
       paint();
       void groups();
     },

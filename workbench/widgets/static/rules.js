@@ -2,12 +2,18 @@
 import { button, fill, h, kbd, set } from "./dom.js";
 import { nameOf, RULES } from "./keys.js";
 import { createRule } from "./rule.js";
-import { rulesWords } from "./text.js";
+import { plural, rulesWords } from "./text.js";
 
 /** @param {App} app @returns {Part & {add(): void, fit(): void, need(): number}} */
 export function createRules(app) {
   const words = h("span", { class: "wb-second" });
   const adder = button("Add rule", { icon: "plus" });
+  const paste = button("Paste", { kind: "small", label: "Paste rules from Rust code" });
+  const pasted = h("textarea", { class: "wb-field wb-code wb-targetfield", "aria-label": "Rust code with key remap calls", rows: "3", spellcheck: "false",
+    placeholder: 'PytorchStore::from_file("net.pt").with_key_remapping(r"^conv\\.", "")' });
+  const take = button("Add these rules", { kind: "primary" });
+  const pasteNote = h("div", { class: "wb-second", role: "status" });
+  const pasteForm = h("div", { class: "wb-edit", hidden: true }, pasted, take, pasteNote);
   const list = h("div", { class: "wb-rulelist", role: "list", "aria-label": "Rules" });
   const lastNumber = h("span", { class: "wb-rulenumber" });
   /** @type {HTMLElement} */
@@ -15,7 +21,7 @@ export function createRules(app) {
     h("span", { class: "wb-second" }, "New pattern…"), h("span", { class: "wb-keyhint" }, kbd("N"), " new rule"));
   const lastItem = h("div", { class: "wb-ruleitem", role: "listitem" }, last);
   const el = h("section", { class: "wb-rules", "aria-label": "Rules", "data-region": "rules" },
-    h("div", { class: "wb-sidehead" }, h("b", {}, "Rules"), words, h("span", { class: "wb-space" }), adder), list);
+    h("div", { class: "wb-sidehead" }, h("b", {}, "Rules"), words, h("span", { class: "wb-space" }), paste, adder), pasteForm, list);
   list.append(lastItem);
 
   /** @type {RuleView[]} those in the mapping, in its order */
@@ -90,6 +96,12 @@ export function createRules(app) {
     },
   };
 
+  /** Shows the keys as they are after this rule; a second time shows all again. @param {RuleView} view */
+  function stopAfter(view) {
+    const n = views.indexOf(view) + 1;
+    if (n > 0) void app.tell("stop_after", { rules: app.table().stop === n ? null : n });
+  }
+
   const everyone = () => (fresh ? [...views, fresh] : views);
   const nodes = () => [...everyone().map((view) => view.el), ...(fresh ? [] : [last])];
 
@@ -129,6 +141,29 @@ export function createRules(app) {
     fresh.focusPattern();
   }
 
+  /** @param {boolean} open */
+  function pasting(open) {
+    pasteForm.hidden = !open;
+    fill(pasteNote);
+    (open ? pasted : paste).focus();
+  }
+  app.on(paste, "click", () => pasting(pasteForm.hidden === true));
+  app.on(pasteForm, "keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    pasting(false);
+  });
+  app.on(take, "click", () => {
+    app.ask("paste_rules", { text: pasted.value }).then(
+      ({ n, left }) => {
+        if (left.length) return fill(pasteNote, `Added ${n}. Not understood: `, ...left.map((text) => h("div", { class: "wb-code" }, text)));
+        pasted.value = "";
+        pasting(false);
+        app.say(`Added ${plural(n, "rule")}.`);
+      },
+      (fault) => fill(pasteNote, h("span", { class: "wb-red" }, fault.title), " ", fault.next ?? ""),
+    );
+  });
   app.on(adder, "click", add);
   app.on(last, "click", add);
   app.on(list, "keydown", (event) => {
@@ -146,6 +181,8 @@ export function createRules(app) {
       view.focusPattern();
     } else if (action === "toggle") view.toggle();
     else if (action === "delete") host.remove(view);
+    else if (action === "mend") view.mend();
+    else if (action === "stop") stopAfter(view);
     else host.move(view, action === "move-up" ? -1 : 1);
   });
   app.on(list, "focusin", (event) => {
@@ -222,7 +259,13 @@ export function createRules(app) {
       views.push(view);
       list.insertBefore(view.item, fresh?.item ?? lastItem);
     }
-    views.forEach((view, i) => view.show(rules[i]));
+    const findings = app.findings().items;
+    const stop = app.table().stop;
+    views.forEach((view, i) => {
+      view.show(rules[i], findings.filter((finding) => finding.rule === i));
+      view.item.classList.toggle("wb-stop", stop === i + 1);
+      view.item.classList.toggle("wb-later", stop !== null && i >= stop);
+    });
     fresh?.setOpen(fresh.isOpen);
     heading();
     if ((other && !list.contains(document.activeElement)) || !list.contains(current)) roving(views[0]?.el ?? last);

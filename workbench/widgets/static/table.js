@@ -1,5 +1,6 @@
-/** The table with its toolbar, chips and keyboard. @import {App, Chip, Part} from "./types.js" */
+/** The table with its toolbar, chips and keyboard. @import {App, Chip, Part, Row} from "./types.js" */
 import { button, copyText, debounce, fill, h, kbd, newest, set } from "./dom.js";
+import { createEdit } from "./edit.js";
 import { createGrid } from "./grid.js";
 import { icon } from "./icons.js";
 import { nameOf, stepRow, TABLE } from "./keys.js";
@@ -13,8 +14,12 @@ const CHIPS = [
 const ARRANGEMENTS = { nested: "Nested by original", flat: "Flat, by original key", "flat-remapped": "Flat, by remapped key" };
 const HEADS = ["Original key", "Remapped key", "Shape", "dtype", "Size", "Status"];
 
-/** @param {App} app @returns {Part & {fit(): void, find: HTMLElement, need(): number}} */
-export function createTable(app) {
+/**
+ * @param {App} app
+ * @param {{look(row: Row | undefined): void, open(): void}} inspector shows the active row; comes to the front
+ * @returns {Part & {fit(): void, find: HTMLElement, need(): number, ruleOfSelection(): void}}
+ */
+export function createTable(app, inspector) {
   const arrangement = h("select", { class: "wb-select", "aria-label": "Arrangement" },
     ...Object.entries(ARRANGEMENTS).map(([value, words]) => h("option", { value }, words)));
   const field = h("input", { type: "text", class: "wb-bare", "aria-label": "Find in keys", placeholder: "Find in original and remapped keys",
@@ -32,7 +37,9 @@ export function createTable(app) {
   const probe = h("span", { class: "wb-probe", "aria-hidden": "true" }, "m".repeat(40));
   const el = h("section", { class: "wb-main", "aria-label": "Table", "data-region": "table" },
     h("div", { class: "wb-toolbar" }, arrangement, find), trouble, chips, grid, probe);
-  const rows = createGrid(app, scroller, spacer);
+  const edit = createEdit(app, () => rows.focus());
+  el.insertBefore(edit.el, grid);
+  const rows = createGrid(app, scroller, spacer, inspector.look);
   let number = 0;
 
   for (const [chip, words, name] of CHIPS) {
@@ -137,6 +144,11 @@ export function createTable(app) {
     const keys = rows.selected.size > 0 ? [...rows.selected.values()] : [rows.row(rows.active)?.key ?? ""];
     if (await copyText(keys.join("\n"))) app.say(`Copied ${plural(keys.length, "key")}.`);
   }
+  const chosen = () => (rows.selected.size > 0 ? [...rows.selected.keys()] : [rows.row(rows.active)?.id ?? ""]);
+  async function skip() {
+    const answer = await app.ask("skip", { ids: chosen() }).catch((fault) => void app.fail(fault));
+    if (answer) app.say(`${answer.taken_back ? "Taken back" : "Skipped"}: ${plural(answer.n, "tensor")}.`);
+  }
   /** @param {string} action */
   async function act(action) {
     const i = rows.active;
@@ -154,6 +166,9 @@ export function createTable(app) {
       rows.go(parent, true);
       return rows.selectOnly(parent);
     }
+    if (action === "rename") return row?.kind === "tensor" && row.id.startsWith("t:") ? edit.rename(row) : app.say("Only a tensor can be renamed; a rule moves a group.");
+    if (action === "skip") return skip();
+    if (action === "open") return inspector.open();
     if (action === "siblings") return fold(i, true, true);
     if (action === "toggle") return rows.toggle(i);
     if (action === "one") return rows.selectOnly(i);
@@ -189,6 +204,9 @@ export function createTable(app) {
   let arranged = "";
   function update() {
     const table = app.table();
+    set(el, "data-stop", table.stop === null ? null : String(table.stop));
+    const second = head.children[1];
+    if (second) second.textContent = table.stop === null ? "Remapped key" : `Key after rule ${table.stop}`;
     const { counts } = app.summary();
     arrangement.value = table.arrangement;
     if (document.activeElement !== field) field.value = table.find;
@@ -221,6 +239,6 @@ export function createTable(app) {
     }
     void rows.changed();
   }
-  return { el, update, fit, find: field, focus: () => (app.table().total ? rows.focus() : field.focus()),
+  return { el, update, fit, find: field, ruleOfSelection: () => void edit.fromSelection(chosen()), focus: () => (app.table().total ? rows.focus() : field.focus()),
     need: () => 36 + 30 + 26 + app.table().total * 24 + 16 };
 }

@@ -61,6 +61,45 @@ export interface Summary {
   export: { folder: string; files: { name: string; note: string }[] };
   error: Fault | null;
   folder: { path: string; nbytes: number }[];
+  target: TargetFacts | null;
+  burn_choice: string;
+  burn_choices: { value: string; words: string }[];
+}
+
+export interface FindingFacts {
+  number: number; // place in the list of the session
+  code: string;
+  severity: "error" | "warning" | "note";
+  place: string;
+  text: string;
+  next: string;
+  rule: number | null;
+  repair: { label: string } | null;
+}
+export interface Inspected {
+  key: string;
+  shown: string;
+  steps: { what: string; before: Parts; after: Parts }[];
+  facts: [string, string, boolean][]; // word, text, whether it is code
+}
+
+export interface TargetItem { key: string; shape: string; note: string; action: string }
+export interface TargetFacts {
+  name: string;
+  percent: number;
+  at_least: boolean;
+  ok: boolean;
+  text: string;
+  verdict: string;
+  n_applied: number;
+  n_mismatched: number;
+  n_missing: number;
+  lists: { what: "missing" | "mismatched" | "unused"; n: number; words: string; items: TargetItem[] }[];
+}
+export interface SuggestAnswer {
+  title: string;
+  rules: { pattern: string; replacement: string; words: string }[];
+  ambiguous: string[];
 }
 
 export type Chip = "all" | "remapped" | "reindexed" | "unchanged" | "skipped" | "collision";
@@ -72,6 +111,7 @@ export interface Table {
   chip: Chip;
   find: string;
   n_found: number | null;
+  stop: number | null; // how many rules are applied; null for all
 }
 
 export interface RowsAnswer { version: number; total: number; from: number; rows: Row[] }
@@ -89,6 +129,17 @@ export interface Questions {
   view: [{ arrangement?: string; chip?: string; find?: string }, { version: number; total: number; n_found: number | null }];
   fold: [{ id: string; key: string; open: boolean; siblings: boolean }, { version: number; total: number }];
   step_find: [{ from: number; direction: 1 | -1 }, { row: number; number: number; n_found: number }];
+  inspect: [{ id: string }, Inspected];
+  repair: [{ finding: number; revision: number }, { label: string }];
+  stop_after: [{ rules: number | null }, {}];
+  use_target: [{ text: string }, {}];
+  suggest: [{}, SuggestAnswer];
+  take_suggestions: [{ rules: { pattern: string; replacement: string }[] }, {}];
+  mend_target: [{ list: string; key: string }, { label: string }];
+  choose_burn: [{ choice: string }, { moved: number }];
+  rename: [{ id: string; name: string }, {}];
+  skip: [{ ids: string[] }, { n: number; taken_back: boolean }];
+  from_selection: [{ ids: string[] }, { readings: { pattern: string; n: number; words: string }[]; why: string }];
   row_of: [{ id: string }, { row: number }];
   groups: [{ index: number }, GroupsAnswer];
   add_rule: [{ pattern: string; replacement: string; step: string }, { index: number }];
@@ -100,7 +151,8 @@ export interface Questions {
   redo: [{}, { label: string }];
   set_top_level_key: [{ key: string | null }, {}];
   open: [{ path: string }, {}];
-  copy_python: [{}, { text: string }];
+  code: [{ language: string }, { text: string }];
+  paste_rules: [{ text: string }, { n: number; left: string[] }];
   check_folder: [{ folder: string }, { n_replaced: number; problem: string }];
   export: [{ folder: string; overwrite: boolean }, ExportAnswer];
 }
@@ -126,6 +178,7 @@ export interface App {
   summary(): Summary;
   rules(): Rule[];
   table(): Table;
+  findings(): { revision: number; items: FindingFacts[]; n: number };
   revision(): number;
   /** Listens for as long as the view lives. */
   on<K extends keyof HTMLElementEventMap>(node: EventTarget, type: K, run: (event: HTMLElementEventMap[K]) => void): void;

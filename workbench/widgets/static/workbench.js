@@ -1,13 +1,17 @@
 /** The checkpoint workbench: one file, its keys, the rules and what they make of them. @import {App, Fault, Model} from "./types.js" */
 import { isField, h, set } from "./dom.js";
 import { createExport } from "./export.js";
+import { createFindings } from "./findings.js";
 import { createFrame } from "./frame.js";
 import { createHeader } from "./header.js";
+import { createInspector } from "./inspector.js";
 import { isForHost, nameOf } from "./keys.js";
+import { createPanel } from "./panel.js";
 import { createRules } from "./rules.js";
 import { createBanner, createStates } from "./states.js";
 import { createStatus } from "./status.js";
 import { createTable } from "./table.js";
+import { createTarget } from "./target.js";
 import { connect } from "./wire.js";
 
 /** @param {{model: Model, el: HTMLElement, signal?: AbortSignal}} view @returns {() => void} */
@@ -25,6 +29,7 @@ function render({ model, el, signal: outer }) {
     summary: () => model.get("summary"),
     rules: () => model.get("rules") ?? [],
     table: () => model.get("table"),
+    findings: () => model.get("findings"),
     revision: () => model.get("revision"),
     on: (node, type, run) => node.addEventListener(type, /** @type {EventListener} */ (run), { signal }),
     say: (text) => status.say(text),
@@ -38,39 +43,20 @@ function render({ model, el, signal: outer }) {
   const banner = createBanner(app);
   const status = createStatus(app);
   const header = createHeader(app);
-  const table = createTable(app);
+  const inspector = createInspector(app);
+  const findings = createFindings(app);
+  const table = createTable(app, { look: inspector.show, open: () => panel.show("Inspector", true) });
   const rules = createRules(app);
-  const panel = createExport(app);
+  const panel = createPanel(app, { Inspector: inspector, Findings: findings, Target: createTarget(app), Export: createExport(app) }, rules);
   const states = createStates(app);
-
-  const tabs = ["rules", "panel"].map((name) => {
-    const tab = h("button", { type: "button", role: "tab", class: "wb-tab", "data-tab": name }, name === "rules" ? "Rules" : "Export");
-    app.on(tab, "click", () => show(name));
-    return tab;
-  });
-  const tablist = h("div", { class: "wb-tabs", role: "tablist", "aria-label": "Rules and export" }, ...tabs);
-  app.on(tablist, "keydown", (event) => {
-    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-    event.preventDefault();
-    show(root.dataset.tab === "rules" ? "panel" : "rules");
-    tabs.find((tab) => tab.dataset.tab === root.dataset.tab)?.focus();
-  });
-  /** @param {string} name */
-  function show(name) {
-    root.dataset.tab = name;
-    for (const tab of tabs) {
-      set(tab, "aria-selected", String(tab.dataset.tab === name));
-      tab.tabIndex = tab.dataset.tab === name ? 0 : -1;
-    }
-  }
-  show("rules");
 
   const body = h("div", { class: "wb-body" });
   const frame = createFrame(app, { table: table.need, rules: rules.need, states: () => states.el.scrollHeight }, { main: table.el, rules: rules.el, body }, () => {
     table.fit();
     rules.fit();
+    panel.update();
   });
-  body.append(table.el, frame.top, frame.side, h("div", { class: "wb-side" }, tablist, rules.el, frame.rules, panel.el));
+  body.append(table.el, frame.top, frame.side, h("div", { class: "wb-side" }, rules.el, frame.rules, panel.el));
   root.append(header.el, banner.el, body, states.el, status.keys, status.el, frame.grip);
   el.append(root);
 
@@ -80,8 +66,8 @@ function render({ model, el, signal: outer }) {
     const parts = open ? [header, table, rules, panel, status] : [header, states, status];
     const at = parts.findIndex((part) => part.el.contains(document.activeElement));
     const next = at < 0 ? (by > 0 ? 1 : parts.length - 1) : (at + by + parts.length) % parts.length;
-    if (parts[next] === rules) show("rules");
-    if (parts[next] === panel) show("panel");
+    if (parts[next] === rules) panel.show("Rules");
+    if (parts[next] === panel && panel.current() === "Rules") panel.show("Export");
     parts[next].focus();
   }
   /** @param {KeyboardEvent} event @returns {boolean} whether the stroke was used */
@@ -95,8 +81,9 @@ function render({ model, el, signal: outer }) {
     else if (key === "Ctrl+Z") app.undo("undo");
     else if (key === "Ctrl+Shift+Z") app.undo("redo");
     else if (key === "/") table.find.focus();
+    else if (key === "G") table.ruleOfSelection();
     else if (key === "N") {
-      show("rules");
+      panel.show("Rules");
       rules.add();
     } else return false;
     return true;
@@ -133,7 +120,7 @@ function render({ model, el, signal: outer }) {
     if (!waiting) queueMicrotask(update);
     waiting = true;
   };
-  const traits = ["change:revision", "change:summary", "change:rules", "change:table"];
+  const traits = ["change:revision", "change:summary", "change:rules", "change:table", "change:findings"];
   for (const trait of traits) model.on(trait, changed);
   wire.onHealth(banner.health);
   signal.addEventListener("abort", () => {

@@ -1,0 +1,125 @@
+"""The weight files an export may hold: what each is called, who writes it, and whether it reads back."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from workbench.burn import DEFAULT_VERSION
+from workbench.checkpoint import open_checkpoint
+from workbench.errors import ExportError, WorkbenchError, printable
+from workbench.exporting import burnpack_file, torch_pt, weights
+from workbench.exporting.items import Item, pieces
+
+if TYPE_CHECKING:
+    from workbench.core.tensor import TensorRef
+
+__all__ = ["DEFAULT_FORMATS", "FORMATS", "WeightFile", "verify", "weight_file"]
+
+FORMATS: Final = {"npz": "model.npz", "safetensors": "model.safetensors", "pt": "model.pt", "bpk": "model.bpk"}
+"""What can be asked for, and the name of its file, in the order in which they are written."""
+
+DEFAULT_FORMATS: Final = ("npz", "safetensors")
+
+_Writer = Callable[[Sequence[Item], IO[bytes]], dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """One file to be written."""
+
+    format: str
+    name: str
+    items: tuple[Item, ...]
+    writer: _Writer
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+        return sum(item.nbytes for item in self.items)
+
+    def write(self, path: Path) -> dict[str, int]:
+        """Write it at `path`, where nothing is; the CRC-32 of each tensor's bytes by name."""
+        with path.open("xb") as file:
+            return self.writer(self.items, file)
+
+
+def weight_file(
+    format: str,
+    items: Sequence[Item],
+    *,
+    name: str = "",
+    burn: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> WeightFile:
+    """The file of that format, refused by `ExportError` where it cannot hold one of the tensors.
+
+    `burn` is the version that is to read a .bpk (None: the default), `metadata` is for safetensors alone.
+    """
+    version = DEFAULT_VERSION if burn is None else burn
+    writer: _Writer
+    if format == "npz":
+        writer = weights.write_npz
+    elif format == "safetensors":
+        writer = functools.partial(weights.write_safetensors, metadata=metadata)
+    elif format == "pt":
+        torch_pt.check_pt(items)
+        writer = torch_pt.write_pt
+    elif format == "bpk":
+        burnpack_file.check_bpk(items, version)
+        writer = functools.partial(burnpack_file.write_bpk, version=version)
+    else:
+        raise ExportError(
+            f"There is no format {printable(repr(format), 40)} to export to.",
+            cause=f"Those there are: {', '.join(FORMATS)}.",
+            next_step="Choose one of them.",
+            code="export-format",
+        )
+    if format in DEFAULT_FORMATS:
+        weights.check(items, [format])
+    return WeightFile(format, name or FORMATS[format], tuple(items), writer)
+
+
+def verify(path: Path, file: WeightFile, crcs: Mapping[str, int]) -> None:
+    """Open what was written, and compare keys, shapes, dtypes and bytes. `ExportError` where they differ."""
+    if file.format == "npz" and not file.items:
+        return  # A zip without entries is no checkpoint.
+    try:
+        checkpoint = open_checkpoint(path)
+        found = {tensor.key: tensor for tensor in checkpoint.tensors}
+        if len(checkpoint.tensors) != len(file.items) or found.keys() != {item.name for item in file.items}:
+            raise _differs(path, "it does not hold the tensors that were written")
+        for item in file.items:
+            fault = _fault(found[item.name], item, file.format, crcs[item.name])
+            if fault:
+                raise _differs(path, f"'{printable(item.name, 200)}' has another {fault}")
+    except ExportError:
+        raise
+    except WorkbenchError as error:
+        raise _differs(path, f"reading it again says: {error.title}") from error
+
+
+def _fault(tensor: TensorRef, item: Item, format: str, crc: int) -> str:
+    dtype = weights.npz_dtype(item.dtype) if format == "npz" else None
+    if tensor.shape != item.shape:
+        return "shape"
+    if tensor.dtype.name != (dtype or item.dtype.name):
+        return "dtype"
+    read = 0
+    for piece in pieces(Item(item.name, tensor)):
+        read = zlib.crc32(piece, read)
+    return "" if read == crc else "value"
+
+
+def _differs(path: Path, cause: str) -> ExportError:
+    return ExportError(
+        f"{path.name} was written, but does not read back as it should.",
+        path=str(path),
+        cause=f"{cause[:1].upper()}{cause[1:].removesuffix('.')}. Nothing was changed.",
+        next_step="Export again; if it happens again, the disk may be at fault.",
+        code="not-verified",
+    )
