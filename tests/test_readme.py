@@ -22,10 +22,11 @@ def among_samples(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_session_in_python_prints_what_it_says(among_samples):
-    (session,) = re.findall(r"```pycon\n(.*?)```", README, re.DOTALL)
-    test = doctest.DocTestParser().get_doctest(session, {}, "README", None, 0)
-    assert len(test.examples) > 8
+def test_the_sessions_in_python_print_what_they_say(among_samples):
+    sessions = re.findall(r"```pycon\n(.*?)```", README, re.DOTALL)
+    assert len(sessions) == 2
+    test = doctest.DocTestParser().get_doctest("\n".join(sessions), {}, "README", None, 0)
+    assert len(test.examples) > 16
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
