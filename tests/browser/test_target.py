@@ -126,6 +126,8 @@ def test_the_inspector_tells_each_step_of_a_name(lab: LabPage, tmp_path: Path) -
     panel = view.get_by_role("tabpanel", name="Inspector")
     expect(panel.get_by_role("list", name="How its name came to be")).to_contain_text("rule 1")
     expect(panel).to_contain_text("float32")
+    keyboard.press("Escape")
+    expect(view.get_by_role("row", name="conv.conv1.bias, becomes conv1.bias, ")).to_be_focused()
     picture(lab, "inspector", tmp_path)
 
 

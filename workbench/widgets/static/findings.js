@@ -19,7 +19,7 @@ export function mend(app, finding, kind = "plain") {
 export function createFindings(app) {
   const head = h("div", { class: "wb-second wb-findingshead" });
   const list = h("ul", { class: "wb-findings" });
-  const el = h("section", {}, h("div", { class: "wb-panelbody" }, head, list));
+  const el = h("section", {}, h("div", { class: "wb-panelbody", tabindex: "-1" }, head, list));
   let shown = "";
 
   /** @param {FindingFacts} finding */
@@ -45,6 +45,6 @@ export function createFindings(app) {
   return {
     el, update,
     count: () => String(app.findings().items.filter((finding) => finding.severity !== "note").length || ""),
-    focus: () => (list.querySelector("button") ?? el.querySelector("button") ?? app.root).focus(),
+    focus: () => (list.querySelector("button") ?? /** @type {HTMLElement} */ (el.firstElementChild)).focus(),
   };
 }

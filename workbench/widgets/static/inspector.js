@@ -3,7 +3,7 @@ import { button, copyText, fill, h, marked, newest } from "./dom.js";
 
 /** @param {App} app @returns {Part & {show(row: Row | undefined): void}} */
 export function createInspector(app) {
-  const body = h("div", { class: "wb-panelbody wb-inspector" });
+  const body = h("div", { class: "wb-panelbody wb-inspector", tabindex: "-1" });
   const el = h("section", {}, body);
   /** @type {Row | undefined} */
   let row;
@@ -43,6 +43,6 @@ export function createInspector(app) {
       row = next;
       void ask();
     },
-    focus: () => (body.querySelector("button") ?? app.root).focus(),
+    focus: () => body.focus(),
   };
 }

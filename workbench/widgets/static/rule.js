@@ -236,8 +236,14 @@ export function createRule(app, host, first) {
       if (lints.dataset.said !== said) {
         lints.dataset.said = said;
         const inside = lints.contains(document.activeElement);
-        fill(lints, ...found.map((finding) => h("div", { class: `wb-lint wb-f-${finding.severity}`, title: finding.next || null },
-          icon(FINDING_ICONS[finding.severity]), h("span", {}, h("span", { class: "wb-hidden" }, `${finding.severity}: `), finding.text), mend(app, finding, "small"))));
+        // Several lints may have one way out: its button stands under the first.
+        const offered = new Set();
+        fill(lints, ...found.map((finding) => {
+          const again = offered.has(finding.repair?.label);
+          offered.add(finding.repair?.label);
+          return h("div", { class: `wb-lint wb-f-${finding.severity}`, title: [finding.text, finding.next].filter(Boolean).join(" ") },
+            icon(FINDING_ICONS[finding.severity]), h("span", {}, h("span", { class: "wb-hidden" }, `${finding.severity}: `), finding.text), !again && mend(app, finding, "small"));
+        }));
         if (inside) el.focus();
       }
       paint();

@@ -26,30 +26,30 @@ export function createRules(app) {
 
   /** @type {RuleView[]} those in the mapping, in its order */
   let views = [];
-  /** @type {RuleView | null} the one that is being written and not in the mapping yet */
-  let fresh = null;
-  let adding = false;
+  /** @type {RuleView[]} those that are being written and not in the mapping yet; more than one only for a moment */
+  let drafts = [];
+  /** @type {Promise<void>} the last addition on its way: the next one waits for it, so that they keep their order */
+  let adding = Promise.resolve();
+  /** @type {RuleView | null} the draft that is being added */
+  let arriving = null;
   /** @type {HTMLElement} */
   let current = last;
 
   /** @type {RuleHost} */
   const host = {
-    at: (view) => (view === fresh ? views.length : views.indexOf(view)),
+    at: (view) => everyone().indexOf(view),
     async commit(view, text, step) {
-      if (view !== fresh) {
+      if (arriving || drafts.includes(view)) await adding.catch(() => undefined);
+      if (!drafts.includes(view)) {
         await app.ask("edit_rule", { index: views.indexOf(view), ...text, step });
         return;
       }
-      adding = true;
-      try {
-        await app.ask("add_rule", { ...text, step });
-        update();
-      } finally {
-        adding = false;
-      }
+      arriving = view;
+      adding = app.ask("add_rule", { ...text, step }).then(update).finally(() => void (arriving = null));
+      await adding;
     },
     tab(view, direction) {
-      const all = fresh && view !== fresh ? [...views, fresh] : fresh ? [...views, fresh] : views;
+      const all = everyone();
       const next = all[all.indexOf(view) + direction];
       if (next) {
         host.open(next);
@@ -65,7 +65,7 @@ export function createRules(app) {
       for (const other of everyone()) if (other !== view) other.setOpen(false);
       view.setOpen(true);
       roving(view.el);
-      if (view !== fresh && fresh?.isEmpty) dropFresh();
+      for (const draft of drafts.filter((other) => other !== view && other.isEmpty)) drop(draft);
       host.reveal(view);
     },
     move(view, by) {
@@ -74,15 +74,15 @@ export function createRules(app) {
       if (from >= 0 && to >= 0 && to < views.length) move(from, to);
     },
     remove(view) {
-      if (view === fresh) {
-        dropFresh();
+      if (drafts.includes(view)) {
+        drop(view);
         focusOn(last);
         return;
       }
       const index = views.indexOf(view);
       if (index < 0) return;
       views.splice(index, 1);
-      focusOn(views[index]?.el ?? fresh?.el ?? last);
+      focusOn(views[index]?.el ?? drafts[0]?.el ?? last);
       view.item.remove();
       void app.tell("delete_rule", { index });
     },
@@ -102,13 +102,14 @@ export function createRules(app) {
     if (n > 0) void app.tell("stop_after", { rules: app.table().stop === n ? null : n });
   }
 
-  const everyone = () => (fresh ? [...views, fresh] : views);
-  const nodes = () => [...everyone().map((view) => view.el), ...(fresh ? [] : [last])];
+  const everyone = () => [...views, ...drafts];
+  const nodes = () => [...everyone().map((view) => view.el), ...(drafts.length ? [] : [last])];
 
-  function dropFresh() {
-    fresh?.item.remove();
-    fresh = null;
-    lastItem.hidden = false;
+  /** @param {RuleView} draft */
+  function drop(draft) {
+    draft.item.remove();
+    drafts = drafts.filter((other) => other !== draft);
+    lastItem.hidden = drafts.length > 0;
     roving(views[views.length - 1]?.el ?? last);
   }
   /** @param {HTMLElement} node */
@@ -126,19 +127,22 @@ export function createRules(app) {
     const [view] = views.splice(from, 1);
     views.splice(to, 0, view);
     const focused = /** @type {HTMLElement | null} */ (view.item.contains(document.activeElement) ? document.activeElement : null);
-    list.insertBefore(view.item, views[to + 1]?.item ?? fresh?.item ?? lastItem);
+    list.insertBefore(view.item, views[to + 1]?.item ?? drafts[0]?.item ?? lastItem);
     focused?.focus();
     void app.tell("move_rule", { index: from, to });
   }
   function add() {
-    if (!fresh) {
-      fresh = createRule(app, host, null);
-      list.insertBefore(fresh.item, lastItem);
+    // A draft that is on its way is as good as a rule: the next one is written meanwhile.
+    let draft = drafts[drafts.length - 1];
+    if (!draft || draft === arriving) {
+      draft = createRule(app, host, null);
+      drafts.push(draft);
+      list.insertBefore(draft.item, lastItem);
       lastItem.hidden = true;
-      drags(fresh);
+      drags(draft);
     }
-    host.open(fresh);
-    fresh.focusPattern();
+    host.open(draft);
+    draft.focusPattern();
   }
 
   /** @param {boolean} open */
@@ -236,15 +240,15 @@ export function createRules(app) {
       path = app.summary().path;
       const inside = list.contains(document.activeElement);
       views = [];
-      fresh = null;
+      drafts = [];
       lastItem.hidden = false;
       fill(list, lastItem);
       if (inside) focusOn(last);
     }
-    if (fresh && adding && rules.length > views.length) {
-      views.push(fresh);
-      fresh = null;
-      lastItem.hidden = false;
+    if (arriving && drafts.includes(arriving) && rules.length > views.length) {
+      drafts = drafts.filter((draft) => draft !== arriving);
+      views.push(arriving);
+      lastItem.hidden = drafts.length > 0;
     }
     while (views.length > rules.length) {
       const view = /** @type {RuleView} */ (views.pop());
@@ -257,7 +261,7 @@ export function createRules(app) {
       const view = createRule(app, host, rules[views.length]);
       drags(view);
       views.push(view);
-      list.insertBefore(view.item, fresh?.item ?? lastItem);
+      list.insertBefore(view.item, drafts[0]?.item ?? lastItem);
     }
     const findings = app.findings().items;
     const stop = app.table().stop;
@@ -266,7 +270,7 @@ export function createRules(app) {
       view.item.classList.toggle("wb-stop", stop === i + 1);
       view.item.classList.toggle("wb-later", stop !== null && i >= stop);
     });
-    fresh?.setOpen(fresh.isOpen);
+    for (const draft of drafts) draft.setOpen(draft.isOpen);
     heading();
     if ((other && !list.contains(document.activeElement)) || !list.contains(current)) roving(views[0]?.el ?? last);
     set(list, "aria-label", `Rules, ${rulesWords(rules)}`);

@@ -100,6 +100,12 @@ function render({ model, el, signal: outer }) {
   app.on(root, "keyup", (event) => event.stopPropagation());
   app.on(root, "keypress", (event) => event.stopPropagation());
 
+  app.on(panel.el, "keydown", (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented) return;
+    event.preventDefault();
+    table.focus();
+  });
+
   let waiting = false;
   function update() {
     waiting = false;
