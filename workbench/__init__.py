@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from workbench.checkpoint import Checkpoint
     from workbench.checkpoint import open_checkpoint as open
     from workbench.code import python_code, rules_from_code, rust_code
+    from workbench.diagnosis import Explanation, diagnose, explain
     from workbench.errors import (
         CollisionError,
         ExportError,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         UnknownKeyError,
         WorkbenchError,
     )
-    from workbench.exporting import ExportResult, export, load_export
+    from workbench.exporting import ExportResult, FixResult, export, fix, load_export
     from workbench.finding import Finding, Repair, Severity
     from workbench.mapping import (
         Cast,
@@ -55,9 +56,11 @@ _HOMES = {
     "Collision": "mapping",
     "CollisionError": "errors",
     "Coverage": "mapping",
+    "Explanation": "diagnosis",
     "ExportError": "errors",
     "ExportResult": "exporting",
     "Finding": "finding",
+    "FixResult": "exporting",
     "Layout": "mapping",
     "Mapping": "mapping",
     "MappingError": "errors",
@@ -81,7 +84,10 @@ _HOMES = {
     "UnknownKeyError": "errors",
     "Workbench": "widgets",
     "WorkbenchError": "errors",
+    "diagnose": "diagnosis",
+    "explain": "diagnosis",
     "export": "exporting",
+    "fix": "exporting",
     "load_export": "exporting",
     "open": "checkpoint",
     "python_code": "code",
@@ -96,9 +102,11 @@ __all__ = [
     "Collision",
     "CollisionError",
     "Coverage",
+    "Explanation",
     "ExportError",
     "ExportResult",
     "Finding",
+    "FixResult",
     "Layout",
     "Mapping",
     "MappingError",
@@ -122,7 +130,10 @@ __all__ = [
     "UnknownKeyError",
     "Workbench",
     "WorkbenchError",
+    "diagnose",
+    "explain",
     "export",
+    "fix",
     "load_export",
     "open",
     "python_code",

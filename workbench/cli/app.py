@@ -165,6 +165,10 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="REGEX", help="Leave out tensors whose key in the file matches. Repeatable."),
 ]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify/--no-verify", help="Open what was written again, and compare it. Unsaid: yes."),
+]
 KeepIndex = Annotated[
     list[str] | None,
     typer.Option(
@@ -285,8 +289,9 @@ def remap(
 
 @app.command(
     cls=RuleCommand,
-    short_help="Write mapping.json, model.npz and model.safetensors.",
+    short_help="Write mapping.json and the remapped weights as files.",
     epilog="Examples:\n\n  workbench export net.pt -o net.export --rule '^conv\\.(.*)' '$1'\n\n"
+    "  workbench export net.pt -o net.export --format pt --format bpk --target src/model.rs\n\n"
     "  workbench export net.pt -o net.export --mapping mapping.json --overwrite",
 )
 def export(
@@ -304,11 +309,25 @@ def export(
     burn: Burn = None,
     api: Api = None,
     route: Route = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="npz|safetensors|pt|bpk",
+            help="A weight file to write; may be repeated. Unsaid: npz and safetensors.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option("--target", metavar="FILE", help="What the result is to fit: it tells the types of modules."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export there; other files stay.")
     ] = False,
+    verify: Verify = True,
 ) -> None:
-    """Write mapping.json, model.npz and model.safetensors: all three or none. Exits with 1 on a collision."""
+    """Write mapping.json and the weight files: all of them or none. Exits with 1 on a collision."""
     from workbench.cli import export as command
     from workbench.cli.remap import Decisions
 
@@ -324,7 +343,71 @@ def export(
         exclude or (),
         keep_index or (),
     )
-    raise typer.Exit(command.run(file, folder, said, overwrite=overwrite))
+    raise typer.Exit(
+        command.run(file, folder, said, formats=formats or (), target=target, overwrite=overwrite, verify=verify)
+    )
+
+
+@app.command(
+    short_help="Write the state_dict of a file as a file that loads.",
+    epilog="Examples:\n\n  workbench fix whole_model.pt -o weights.safetensors\n\n"
+    "  workbench fix train.ckpt -o weights.pt --top-level-key state_dict",
+)
+def fix(
+    file: File,
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The file to write: .safetensors or .pt.")],
+    top_level_key: TopLevelKey = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
+    verify: Verify = True,
+) -> None:
+    """Write the state_dict of a model that was saved whole, or the only one in the file, without torch.
+
+    Where there are several, choose one by --top-level-key.
+    """
+    from workbench.cli import fix as command
+
+    raise typer.Exit(command.run(file, out, top_level_key=top_level_key, overwrite=overwrite, verify=verify))
+
+
+@app.command(
+    short_help="Say what is wrong with a file, or what an error about it means.",
+    epilog="Examples:\n\n  workbench diagnose net.pt\n\n  workbench diagnose net.pt --burn 0.21 --deep\n\n"
+    "  cargo run 2>&1 | workbench diagnose net.pt --error -",
+)
+def diagnose(
+    file: File,
+    error: Annotated[
+        str | None,
+        typer.Option(
+            "--error",
+            metavar="TEXT",
+            help="The error text of Burn, PyTorch or safetensors to explain; - reads it from standard input.",
+        ),
+    ] = None,
+    burn: Burn = None,
+    mapping: MappingFile = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--target",
+            metavar="FILE",
+            help="What the result is to fit: Rust source of a Burn model, another checkpoint, JSON, CSV or a list.",
+        ),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read the values too: NaN, infinity, tensors of zeros or of one number.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with a file in plain words, and what takes it away.
+
+    Exits with 1 where a finding is an error. No code from the file is run.
+    """
+    from workbench.cli import diagnose as command
+
+    raise typer.Exit(
+        command.run(file, error=error, burn=burn, mapping=mapping, target=target, deep=deep, as_json=as_json)
+    )
 
 
 @app.command(
