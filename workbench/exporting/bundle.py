@@ -130,7 +130,10 @@ def _burn_items(plan: Plan) -> Iterator[Item]:
 
 
 def _changes(plan: Plan, planned: Sequence[WeightFile]) -> Iterator[str]:
-    """A line for each tensor whose values or layout are not those of the source, and for what is not known."""
+    """A line for each tensor whose values or layout are not those of the source, and for what is not known.
+
+    The file is named where it is a .bpk and the others, which are alike, do not have the same change.
+    """
     names = [row.remapped for row in plan.rows if row.status != "skipped"]
     seen: set[tuple[str, str]] = set()
     for file in planned:
@@ -144,7 +147,7 @@ def _changes(plan: Plan, planned: Sequence[WeightFile]) -> Iterator[str]:
                 said.append(f"named {item.name}")
             if said and (name, text := " and ".join(said)) not in seen:
                 seen.add((name, text))
-                yield f"{file.name}: {name}: {text}"
+                yield f"{file.name}: {name}: {text}" if file.format == "bpk" else f"{name}: {text}"
         is_burns = plan.checkpoint.format in ("burnpack", "mpk")
         if file.format == "bpk" and not is_burns and plan.mapping.layout.adapt is not False:
             yield from _undecided(file, names)
@@ -206,7 +209,7 @@ def _mapping_text(plan: Plan, facts: list[dict[str, object]], planned: Sequence[
     for row, item in zip(plan.rows, _items(plan), strict=True):
         said = _row_facts(row, item, has_npz=has_npz)
         burn = None if row.status == "skipped" else next(in_burn, None)
-        if burn is not None and (burn.name, burn.shape, burn.dtype) != (item.name, item.shape, item.dtype):
+        if burn is not None and _as_written(burn) != _as_written(item):
             said["bpk"] = _written(burn)
         rows.append(said)
     document = {
@@ -234,8 +237,13 @@ def _mapping_text(plan: Plan, facts: list[dict[str, object]], planned: Sequence[
     return "{\n" + ",\n".join(fields) + "\n}\n"
 
 
+def _as_written(item: Item) -> tuple[object, ...]:
+    return item.name, item.shape, item.dtype, item.transposed
+
+
 def _written(item: Item) -> dict[str, object]:
-    return {"name": item.name, "shape": list(item.shape), "dtype": item.dtype.name}
+    facts: dict[str, object] = {"name": item.name, "shape": list(item.shape), "dtype": item.dtype.name}
+    return facts | {"transposed": True} if item.transposed else facts
 
 
 def _row_facts(row: Row, item: Item, *, has_npz: bool) -> dict[str, object]:
@@ -248,7 +256,7 @@ def _row_facts(row: Row, item: Item, *, has_npz: bool) -> dict[str, object]:
     }
     if row.status == "skipped":
         return facts | {"reason": row.reason}
-    if (item.name, item.shape, item.dtype) != (row.remapped, row.tensor.shape, row.tensor.dtype):
+    if _as_written(item) != (row.remapped, row.tensor.shape, row.tensor.dtype, False):
         facts["written"] = _written(item)
     if has_npz and (stored := weights.npz_dtype(item.dtype)) is not None:
         facts["npz_dtype"] = stored

@@ -95,7 +95,5 @@ class ZipWriter:
             file.write(struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1))
         counted = min(n, _MANY)
         file.write(
-            struct.pack(
-                "<4sHHHHIIH", b"PK\x05\x06", 0, 0, counted, counted, min(size, _LIMIT), min(begin, _LIMIT), 0
-            )
+            struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, counted, counted, min(size, _LIMIT), min(begin, _LIMIT), 0)
         )
