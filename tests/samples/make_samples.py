@@ -44,6 +44,7 @@ def make(folder: Path) -> list[Path]:
         "net_nested.pt": {"epoch": 3, "my_state_dict": net.state_dict(), "config": config},
         "net_prefixed.pt": wrapped.state_dict(),
         "sequential_gaps.pt": gaps.state_dict(),
+        "whole_model.pt": nn.Sequential(OrderedDict(conv1=net.conv1, conv2=net.conv2)),
     }
     for name, value in files.items():
         torch.save(value, folder / name)
