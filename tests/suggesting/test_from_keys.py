@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench.suggesting import NoRule, rename_rule, rule_from
+from workbench.mapping.renaming import exact_rule
+from workbench.suggesting import NoRule, rule_from
 
 KEYS = [
     f"encoder.layer.{n}.{part}.{leaf}"
@@ -81,7 +82,7 @@ texts = st.text(st.sampled_from(list("ab.$(|)[]{}^*+?\\01 é")), min_size=1, max
 @given(texts, texts, st.lists(texts))
 def test_an_exact_rule_renames_its_key_and_no_other(key, name, others):
     keys = [key, *(other for other in others if other != key)]
-    assert wb.Mapping([rename_rule(key, name)]).remap_keys(keys) == [name, *keys[1:]]
+    assert wb.Mapping([exact_rule(key, name)]).remap_keys(keys) == [name, *keys[1:]]
 
 
 @given(st.dictionaries(texts, texts, min_size=1, max_size=5), st.lists(texts, max_size=6))

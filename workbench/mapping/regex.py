@@ -19,7 +19,7 @@ Keys = pl.Series
 """A column of keys, one text a row."""
 
 _NUMBERED = re.compile(r"^( *\d+: )(.*)$")
-_META = frozenset("\\.+*?()|[]{}^$#&-~")
+_META = frozenset("\\.+*?()|[]{}^$")
 _TAIL = r"(?:\.[^.]*[^.0-9+][^.]*)+$"
 
 
@@ -163,9 +163,18 @@ def _packed(keys: Keys) -> Keys:
     return keys.str.replace_all(".", BELOW, literal=True).rename("key")
 
 
-def escape(text: str) -> str:
-    """A pattern that matches exactly `text`."""
+def escaped(text: str) -> str:
+    r"""`text` as a pattern that matches it and nothing else.
+
+    >>> escaped("fc.weight")
+    'fc\\.weight'
+    """
     return "".join(f"\\{char}" if char in _META else char for char in text)
+
+
+def literal(text: str) -> str:
+    """`text` as a replacement: a dollar sign stands for itself."""
+    return text.replace("$", "$$")
 
 
 def count_same(keys: Keys, text: str) -> int:

@@ -27,7 +27,7 @@ def exact_rule(key: str, name: str) -> Rule:
     >>> exact_rule("a.b", "c$d")
     Rule('^a\\\\.b$', 'c$$d')
     """
-    return Rule(f"^{regex.escape(key)}$", name.replace("$", "$$"))
+    return Rule(f"^{regex.escaped(key)}$", name.replace("$", "$$"))
 
 
 def renamed(plan: Plan, key: str, name: str) -> Mapping:

@@ -2,7 +2,7 @@
 
 from workbench.suggesting.align import Ambiguity
 from workbench.suggesting.engine import Suggestion, Suggestions
-from workbench.suggesting.from_keys import NoRule, rename_rule, rule_from
+from workbench.suggesting.from_keys import NoRule, rule_from
 from workbench.suggesting.front import suggest
 from workbench.suggesting.readings import Reading, readings
 from workbench.suggesting.wrappers import wrapper_rules
@@ -14,7 +14,6 @@ __all__ = [
     "Suggestion",
     "Suggestions",
     "readings",
-    "rename_rule",
     "rule_from",
     "suggest",
     "wrapper_rules",

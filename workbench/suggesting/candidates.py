@@ -7,32 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import reduce
 
+from workbench.mapping.regex import escaped, literal
 from workbench.suggesting.edits import Edit, Segment, Site, reach
 
-__all__ = ["Draft", "drafts", "escaped", "generalised", "numbered", "replacement_text"]
+__all__ = ["Draft", "drafts", "generalised", "numbered"]
 
 Draft = tuple[str, str]
 """A pattern and its replacement."""
 
-_META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _MAX_ALTERNATIVES = 6
 _MAX_COMPARED = 100
 _DOT = r"\."
 _VARIABLES = "".join(map(chr, range(0xF0000, 0xF0020)))
-
-
-def escaped(text: str) -> str:
-    r"""`text` as a pattern that matches it and nothing else.
-
-    >>> escaped("fc.weight")
-    'fc\\.weight'
-    """
-    return _META.sub(r"\\\g<0>", text)
-
-
-def replacement_text(text: str) -> str:
-    """`text` as a replacement: a dollar sign stands for itself."""
-    return text.replace("$", "$$")
 
 
 class _Writer:
@@ -59,7 +45,7 @@ class _Writer:
         """A piece that stays: as text where it has one reading, as a group where not."""
         plain = re.sub(r"\\([^\w])", r"\1", pattern)
         if escaped(plain) == pattern:
-            self.text(pattern, replacement_text(plain))
+            self.text(pattern, literal(plain))
         else:
             self.pattern += f"({pattern})"
             self.n_groups += 1
@@ -89,7 +75,7 @@ def _drafts(edit: Edit, sites: Sequence[Site]) -> Iterator[Draft]:
     if edit.old:
         yield _written(edit, left, "", "", right)
     elif edit.new and at_root == {True}:
-        yield "^", ".".join(replacement_text("".join(map(str, segment))) for segment in edit.new) + "."
+        yield "^", ".".join(literal("".join(map(str, segment))) for segment in edit.new) + "."
     yield from _by_words(edit, sites, right)
     for depths in ((1, 0), (0, 1), (1, 1), (2, 0), (0, 2), (2, 1), (1, 2)):
         yield from _beside(edit, sites, *depths)
@@ -197,7 +183,7 @@ def _written(edit: Edit, left: str, before: str, after: str, right: str) -> Draf
         first_new = False
         for part in segment:
             if isinstance(part, str):
-                out.put(replacement_text(part))
+                out.put(literal(part))
             else:
                 out.group(shift + part + 1)
     if after:
@@ -247,7 +233,7 @@ def generalised(found: Sequence[tuple[Edit, Sequence[Site]]]) -> Iterator[tuple[
                     number = _VARIABLES.index(char) + 1
                     out.group(number + (number >= word))
                 else:
-                    out.put(replacement_text(char))
+                    out.put(literal(char))
             out.put("." if right == _DOT else "")
             yield (out.pattern, out.replacement), min(reach(edit) for edit, mine in found if mine in words.values())
 

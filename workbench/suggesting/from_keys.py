@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from workbench.errors import printable
 from workbench.mapping import regex
+from workbench.mapping.renaming import exact_rule
 from workbench.mapping.rules import Rule
-from workbench.suggesting.candidates import Draft, drafts, escaped, generalised, numbered, replacement_text
+from workbench.suggesting.candidates import Draft, drafts, generalised, numbered
 from workbench.suggesting.edits import NUMBER, Edit, Site, edits, groups
 
-__all__ = ["NoRule", "rename_rule", "rule_from"]
+__all__ = ["NoRule", "rule_from"]
 
 _MAX_VALUES = 12
 
@@ -22,15 +23,6 @@ class NoRule:
 
     reason: str
     touched: tuple[str, ...] = ()
-
-
-def rename_rule(key: str, name: str) -> Rule:
-    r"""The rule that renames this one key.
-
-    >>> rename_rule("fc.weight", "head.$w").pattern, rename_rule("fc.weight", "head.$w").replacement
-    ('^fc\\.weight$', 'head.$$w')
-    """
-    return Rule(f"^{escaped(key)}$", replacement_text(name))
 
 
 def rule_from(keys: Sequence[str], names: Sequence[str], others: Collection[str]) -> Rule | NoRule:
@@ -61,7 +53,7 @@ def rule_from(keys: Sequence[str], names: Sequence[str], others: Collection[str]
     if best is not None:
         return Rule(*best)
     if len(changed) == 1:
-        return rename_rule(*changed[0])
+        return exact_rule(*changed[0])
     if nearest is not None:
         (pattern, _), touched = nearest
         shown = ", ".join(printable(key, 60) for key in touched[:3])

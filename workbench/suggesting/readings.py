@@ -49,7 +49,7 @@ def _drafts(keys: list[str]) -> list[tuple[str, str]]:
     if len(numbered) == 1:
         drafts.append((f"^{numbered.pop()}$", "with any number" if len(keys) > 1 else "this key with any number"))
     if len(keys) == 1:
-        drafts.append((f"^{regex.escape(keys[0])}$", "this key alone"))
+        drafts.append((f"^{regex.escaped(keys[0])}$", "this key alone"))
     tail = min(_common([parts[::-1] for parts in split]), min(map(len, split)) - 1)
     if tail > 0:
         drafts.append((f"\\.{_escaped(split[0][-tail:])}$", "all that end so"))
@@ -57,12 +57,12 @@ def _drafts(keys: list[str]) -> list[tuple[str, str]]:
 
 
 def _escaped(segments: list[str]) -> str:
-    return regex.escape(".".join(segments))
+    return regex.escaped(".".join(segments))
 
 
 def _numbered(key: str) -> str:
     """The key as a pattern in which every number may be another."""
-    pieces = [regex.escape(piece) for piece in _DIGITS.split(key)]
+    pieces = [regex.escaped(piece) for piece in _DIGITS.split(key)]
     return "[0-9]+".join(pieces)
 
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from workbench.mapping import regex
+from workbench.mapping.regex import escaped
 from workbench.mapping.rules import Rule
-from workbench.suggesting.candidates import escaped
 from workbench.suggesting.engine import Suggestion
 
 __all__ = ["wrapper_rules"]

@@ -11,7 +11,7 @@ import numpy as np
 from workbench.finding import Finding, Repair, Severity
 from workbench.mapping import regex
 from workbench.mapping.lints.look import N_SAMPLES, Look, counted, quoted
-from workbench.mapping.lints.syntax import escaped
+from workbench.mapping.regex import escaped
 from workbench.mapping.reindex import as_index, nested_indices
 
 _N_PARENTS = 20_000

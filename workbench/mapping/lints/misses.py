@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from workbench.finding import Finding, Repair, Severity
 from workbench.mapping import regex
 from workbench.mapping.lints.look import Look, counted, quoted
-from workbench.mapping.lints.syntax import Syntax, escaped, literal, syntax
+from workbench.mapping.lints.syntax import Syntax, syntax
+from workbench.mapping.regex import escaped, literal
 
 MARK, END = "\ufdd0", "\ufdd1"
 """Two characters that are none in Unicode, put around matches to see where they are."""

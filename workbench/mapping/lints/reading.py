@@ -9,7 +9,7 @@ import numpy as np
 from workbench.finding import Finding, Repair, Severity
 from workbench.mapping import regex
 from workbench.mapping.lints.look import Look, counted, each_rule, quoted
-from workbench.mapping.lints.syntax import escaped
+from workbench.mapping.regex import escaped
 
 _NORM_NAMES = (("weight", "gamma"), ("bias", "beta"))
 

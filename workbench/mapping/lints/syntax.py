@@ -21,18 +21,7 @@ _ALL_OR_NO_DIGITS = {rf"\{letter}" for letter in "dDwWsS"}
 _NO_DIGIT = re.compile(r"0-9|\\[dDwWsS.\-_\[\]]")
 """What a class may hold that takes all digits or none."""
 _EDGES = {r"\b", r"\B", r"\<", r"\>"}
-_META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _REFERENCE = re.compile(r"\$(?:\$|\{([^}]*)\}|([0-9A-Za-z_]+))")
-
-
-def escaped(text: str) -> str:
-    """A pattern that matches `text` and nothing else."""
-    return _META.sub(r"\\\g<0>", text)
-
-
-def literal(text: str) -> str:
-    """A replacement that gives `text`."""
-    return text.replace("$", "$$")
 
 
 @dataclass(frozen=True, slots=True)
