@@ -12,23 +12,10 @@ import cbor2
 from workbench.core.text import bytes_text
 from workbench.errors import ExportError, printable
 from workbench.exporting.items import Item, check_each, copy
+from workbench.formats.burn_dtypes import BURN_NAMES
 
 __all__ = ["check_bpk", "param_id", "write_bpk"]
 
-_DTYPES: Final = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint64": "U64",
-    "uint32": "U32",
-    "uint16": "U16",
-    "uint8": "U8",
-}
 _ALIGN: Final = 256
 _MAX_METADATA: Final = 100 << 20
 _MAX_TENSORS: Final = 100_000
@@ -122,11 +109,11 @@ def _rounded(at: int) -> int:
 def _dtype(item: Item, version: str) -> object:
     if item.dtype.name == "bool":
         return "Bool" if version in ("0.19", "0.20") else {"Bool": "Native"}
-    return _DTYPES[item.dtype.name]
+    return BURN_NAMES[item.dtype.name]
 
 
 def _refusal(item: Item) -> str:
-    if item.dtype.name not in _DTYPES and item.dtype.name != "bool":
+    if item.dtype.name not in BURN_NAMES:
         return "Burn has no such dtype"
     if item.nbytes > _MAX_BYTES:
         return f"Burn reads tensors of {bytes_text(_MAX_BYTES)} at most"

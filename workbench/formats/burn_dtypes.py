@@ -6,7 +6,7 @@ from typing import Final
 
 from workbench.core.tensor import DTYPES, DType
 
-__all__ = ["burn_dtype"]
+__all__ = ["BURN_NAMES", "burn_dtype"]
 
 _NAMES: Final = {
     "F64": "float64",
@@ -24,6 +24,9 @@ _NAMES: Final = {
     "U8": "uint8",
     "Bool": "bool",
 }
+BURN_NAMES: Final = {ours: theirs for theirs, ours in _NAMES.items() if theirs != "Flex32"}
+"""What Burn calls a dtype, by its torch name."""
+
 _WIDE_BOOL: Final = DType("bool32", 32, None)
 _QUANTISED: Final = DType("qfloat", 0, None)
 

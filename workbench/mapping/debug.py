@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from workbench.burn import sight
+from workbench.formats.burn_dtypes import BURN_NAMES
 
 if TYPE_CHECKING:
     from workbench.mapping.plan import Plan
 
 __all__ = ["debug_print"]
-
-_NAMES: Final = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint64": "U64",
-    "uint32": "U32",
-    "uint16": "U16",
-    "uint8": "U8",
-    "bool": "Bool",
-}
 
 
 def debug_print(plan: Plan) -> str:
@@ -52,5 +37,5 @@ def debug_print(plan: Plan) -> str:
         old, new = plan.originals[row], plan.after_rules[row]
         lines += [f"Original Key: {old}", f"Remapped Key: {new}"] if old != new else [f"Key: {old}"]
         dtype = tensor.dtype.name
-        lines += [f"Shape: {list(tensor.shape)}", f"Dtype: {_NAMES.get(dtype, dtype)}", "---"]
+        lines += [f"Shape: {list(tensor.shape)}", f"Dtype: {BURN_NAMES.get(dtype, dtype)}", "---"]
     return "\n".join(lines) + "\n"
