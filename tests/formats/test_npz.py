@@ -195,7 +195,11 @@ def test_a_header_that_numpy_does_not_write_is_refused_and_its_neighbours_stay(w
         opened(array, "x.npy")
     assert caught.value.code in {"broken-header", "unknown-dtype"}
     contents = opened(make_zip([Record("bad.npy", array), Record("good.npy", npy("<f4", (2,), some_bytes(8)))]).data)
-    assert [tensor.key for tensor in contents.tensors] == ["good"]
+    bad, good = contents.tensors
+    assert (bad.key, good.key) == ("bad", "good")
+    with pytest.raises(TensorError, match="'bad' cannot be read: i"):
+        bad.read()
+    assert good.read().tobytes() == some_bytes(8)
     assert [finding.code for finding in contents.findings] == ["unreadable-array"]
 
 

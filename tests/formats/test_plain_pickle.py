@@ -21,7 +21,7 @@ from workbench import formats
 from workbench.core.source import MemorySource
 from workbench.core.tensor import dtype_named
 from workbench.core.tree import Dict
-from workbench.errors import NotACheckpointError, OpenError
+from workbench.errors import NotACheckpointError, OpenError, TensorError
 from workbench.formats.plain_pickle import sniff
 
 DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32")
@@ -126,6 +126,18 @@ def test_an_array_whose_bytes_do_not_fill_its_shape_is_unreadable() -> None:
     data = pickle.dumps({"w": np.arange(4, dtype="f4")}, 4)
     contents = opened(data.replace(b"K\x04\x85", b"K\x05\x85"))
     assert "take 20 bytes, but it has 16" in contents.tensors[0].unreadable
+
+
+def test_an_array_of_a_state_that_numpy_does_not_take_is_listed_and_never_read_as_empty() -> None:
+    bare = p.call(
+        p.name("numpy.core.multiarray", "_reconstruct"), p.name("numpy", "ndarray"), p.numbers((0,)), p.text("b")
+    )
+    state = p.tuple_of(p.number(1), p.numbers((-2,)), p.text("no dtype"), p.boolean(False), p.text("x"))
+    contents = opened(p.pickle(p.dict_of((p.text("w"), bare + state + b"b"))))
+    (tensor,) = contents.tensors
+    with pytest.raises(TensorError, match="'w' cannot be read: the file gives it a state"):
+        tensor.read()
+    assert [finding.code for finding in contents.findings] == ["odd-pickle"]
 
 
 def test_large_byte_strings_stay_in_the_file() -> None:

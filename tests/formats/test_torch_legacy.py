@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from workbench.checkpoint import open_checkpoint
 from workbench.core.source import MemorySource
 from workbench.core.tensor import contiguous_strides, dtype_named
 from workbench.core.tree import Dict, Opaque
-from workbench.errors import OpenError
+from workbench.errors import OpenError, TensorError
 from workbench.finding import Severity
 
 DATA = np.arange(6, dtype="<f4").tobytes()
@@ -110,6 +111,48 @@ def test_parameters_of_before_0_4_are_their_tensors() -> None:
 def test_a_count_that_differs_from_the_object_is_an_error() -> None:
     for count in (5, 7, -1, 2**62):
         assert refused(legacy.stream(state_dict(w=W), ("11", count, DATA))).code == "storage-size"
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 3])
+def test_a_storage_that_grows_with_its_views_is_read_as_torch_reads_it(torch: Any, claimed: int) -> None:
+    floats = np.arange(1, 5, dtype="<f4").tobytes()
+    root = state_dict(
+        x=legacy.tensor(legacy.storage("a", claimed), (2, 2), (2, 1)),
+        y=legacy.tensor(legacy.storage("b", 4), (4,), (1,)),
+    )
+    data = legacy.stream(root, ("a", 4, floats), ("b", 4, floats))
+    theirs = torch.load(io.BytesIO(data), weights_only=True)
+    contents = opened(data)
+    assert {t.key: t.read().tolist() for t in contents.tensors} == {k: v.tolist() for k, v in theirs.items()}
+    assert codes(contents) == ["longer-storage"]
+
+
+@pytest.mark.parametrize("n", [-1, 2**62, 2**80])
+def test_a_storage_with_an_impossible_number_of_elements_is_listed_and_its_neighbours_are_read(n: int) -> None:
+    root = state_dict(
+        x=legacy.tensor(legacy.storage("a", n), (4,), (1,)), y=legacy.tensor(legacy.storage("b", 2), (2,), (1,))
+    )
+    contents = opened(legacy.stream(root, ("a", 4, bytes(16)), ("b", 2, np.array([5, 6], "<f4").tobytes())))
+    x, y = contents.tensors
+    assert (x.key, x.shape, x.dtype.name) == ("x", (4,), "float32")
+    with pytest.raises(TensorError, match="'x' cannot be read: the number of elements"):
+        x.read()
+    assert y.read().tolist() == [5, 6]
+    assert codes(contents) == ["unreadable-storage"]
+
+
+@pytest.mark.parametrize("view", [("v", 3, 9), ("v", -1, 2), ("v", 2**40, 2**40)])
+def test_a_view_that_leaves_its_storage_is_listed_and_the_others_of_it_are_read(view: tuple[str, int, int]) -> None:
+    root = state_dict(
+        x=legacy.tensor(legacy.storage("a", 4, view=view), (2,), (1,)),
+        y=legacy.tensor(legacy.storage("a", 4), (4,), (1,)),
+    )
+    contents = opened(legacy.stream(root, ("a", 4, np.arange(4, dtype="<f4").tobytes())))
+    x, y = contents.tensors
+    with pytest.raises(TensorError, match="'x' cannot be read: it lies in a view that leaves its storage"):
+        x.read()
+    assert y.read().tolist() == [0, 1, 2, 3]
+    assert "unreadable-storage" in codes(contents)
 
 
 def test_a_storage_missing_from_the_list_is_unreadable_and_its_neighbours_are_not() -> None:

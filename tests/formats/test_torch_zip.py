@@ -203,9 +203,13 @@ NO_SHAPE = {
 
 
 @pytest.mark.parametrize("why", NO_SHAPE)
-def test_a_call_without_a_possible_shape_is_a_finding_and_its_neighbour_fine(why: str) -> None:
+def test_a_call_without_a_possible_shape_is_listed_as_unreadable_and_its_neighbour_fine(why: str) -> None:
     contents = opened(torch_zip(state_dict(w=NO_SHAPE[why], b=BIAS), STORAGES))
-    assert [t.key for t in contents.tensors] == ["b"]
+    bad, good = contents.tensors
+    assert (bad.key, good.key) == ("w", "b")
+    with pytest.raises(TensorError, match="'w' cannot be read: it"):
+        bad.read()
+    assert good.read().tolist() == [5, 6]
     assert "odd-pickle" in [finding.code for finding in contents.findings]
 
 

@@ -141,6 +141,7 @@ def _check_outcome(case: Case, row: dict[str, Any]) -> list[str]:
         faults.append(f"no finding {case.code} among {codes}")
     if case.outcome == "unreadable" and not row["unreadable"]:
         faults.append("every tensor is readable")
+    faults += [f"{key} is not listed as unreadable" for key in case.unreadable if key not in row["unreadable_keys"]]
     for key in case.readable:
         value = row["values"].get(key)
         if key == HEALTHY and value != [1.0, 2.0, 3.0, 4.0]:

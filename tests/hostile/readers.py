@@ -27,6 +27,7 @@ from workbench.formats.zip_directory import read_directory
 Facts = dict[str, Any]
 
 _SMALL = 100_000
+_MOST_LISTED = 20
 
 MOST_READ = 64 << 20
 """Bytes of a tensor above which it is only listed: the bound of reading is of what was asked for."""
@@ -57,6 +58,7 @@ def workbench(path: Path, keys: Sequence[str]) -> Facts:
 def _read_all(checkpoint: Checkpoint, keys: Sequence[str]) -> Facts:
     values: dict[str, list[float] | str] = {}
     unreadable = 0
+    listed = []
     for tensor in checkpoint.tensors[:2000]:
         if MOST_READ < tensor.nbytes <= 1 << 31:
             continue
@@ -64,12 +66,14 @@ def _read_all(checkpoint: Checkpoint, keys: Sequence[str]) -> Facts:
             array = tensor.read()
         except WorkbenchError as error:
             unreadable += 1
+            if len(listed) < _MOST_LISTED:
+                listed.append(tensor.key)
             if tensor.key in keys:
                 values[tensor.key] = str(error)
             continue
         if tensor.key in keys:
             values[tensor.key] = array.ravel()[:16].tolist()
-    return {"values": values, "unreadable": unreadable}
+    return {"values": values, "unreadable": unreadable, "unreadable_keys": listed}
 
 
 def _shown(checkpoint: Checkpoint) -> Facts:

@@ -22,6 +22,7 @@ __all__ = [
     "DTYPES",
     "MAX_AMPLIFIED",
     "MAX_RANK",
+    "UNKNOWN",
     "DType",
     "Storage",
     "TensorRef",
@@ -105,6 +106,10 @@ def _dtypes() -> dict[str, DType]:
 
 DTYPES: Final = _dtypes()
 """Every dtype a checkpoint may hold, by name."""
+
+
+UNKNOWN: Final = DType("unknown", 0, None)
+"""Stands for a dtype that the file does not say, or says in a way nobody knows; such a tensor is never read."""
 
 
 def dtype_named(name: str) -> DType:

@@ -172,9 +172,12 @@ class Opaque:
 
 
 class StorageNode:
-    """A storage of the file under its element type (None: plain bytes); ``problem`` says why it cannot be used."""
+    """A storage of the file under its element type (None: plain bytes); ``problem`` says why it cannot be used.
 
-    __slots__ = ("big_endian", "dtype", "numel", "problem", "storage")
+    ``reach`` is how many elements the views that leave it would need, 0 while none does.
+    """
+
+    __slots__ = ("big_endian", "dtype", "numel", "problem", "reach", "storage")
 
     def __init__(
         self, storage: Storage, dtype: DType | None, numel: int, *, big_endian: bool = False, problem: str = ""
@@ -182,6 +185,7 @@ class StorageNode:
         self.storage = storage
         self.dtype = dtype
         self.numel = numel
+        self.reach = 0
         self.big_endian = big_endian
         self.problem = problem
 

@@ -11,7 +11,7 @@ import math
 from typing import Final
 
 from workbench.core.source import MAX_READ, ByteSource
-from workbench.core.tensor import MAX_RANK, DType, Storage, TensorRef, contiguous_strides
+from workbench.core.tensor import MAX_RANK, UNKNOWN, DType, Storage, TensorRef, contiguous_strides
 from workbench.core.tree import Dict
 from workbench.core.written import Written
 from workbench.errors import OpenError, printable
@@ -133,22 +133,23 @@ class _Reader:
             raise self.error("Its entry is no map.", place=place)
         found = burn_dtype(entry.get("dtype"))
         if found is None:
+            # The other tensors do not hang on it: a later Burn may well know more dtypes.
             shown = printable(repr(entry.get("dtype"))[:200], 60)
-            raise self.error(f"Its dtype {shown} is not known.", place=place, code="unknown-dtype")
+            found = UNKNOWN, f"its dtype {shown} is not known, and Burn refuses the whole file for it"
         shape, offsets = _counts(entry.get("shape")), _counts(entry.get("data_offsets"))
         if shape is None:
             raise self.error("Its shape is no list of sizes.", place=place)
         if offsets is None or len(offsets) != 2:
             raise self.error("Its data_offsets are not two counts of bytes.", place=place)
-        if len(shape) > _MAX_RANK or math.prod(shape) >= _MAX_ELEMENTS:
-            raise self.error("Its shape overflows.", place=place)
+        if len(shape) > _MAX_RANK:
+            raise self.error(f"It has {len(shape):,} dimensions; Burn takes {_MAX_RANK}.", place=place)
         first, last = offsets
         if first > last:
             raise self.error(f"Its data should end at {last:,}, before they begin at {first:,}.", place=place)
         if entry.get("param_id") is not None and _counts([entry["param_id"]]) is None:
             raise self.error("Its param_id is no count.", place=place)
         dtype, unreadable = found
-        written = entry["dtype"]
+        written = entry.get("dtype")
         if written == "Bool":
             self.bool_spelling = "text"
         elif isinstance(written, dict) and "Bool" in written:
@@ -190,7 +191,7 @@ class _Reader:
             needed = math.prod(shape) * dtype.itemsize
             if len(shape) > MAX_RANK:
                 unreadable = f"it has {len(shape):,} dimensions, numpy takes {MAX_RANK}"
-            elif max(shape, default=0) >= _MAX_ELEMENTS:
+            elif max(shape, default=0) >= _MAX_ELEMENTS or needed >= _MAX_ELEMENTS:
                 unreadable = "its shape has more elements than memory can address"
             elif needed != last - first:
                 unreadable = f"it spans {last - first:,} bytes, but its shape needs {needed:,}"

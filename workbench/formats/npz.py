@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from workbench.core.source import ByteSource, inflate
-from workbench.core.tensor import DTYPES, MAX_RANK, DType, Storage, TensorRef, contiguous_strides
+from workbench.core.tensor import DTYPES, MAX_RANK, UNKNOWN, DType, Storage, TensorRef, contiguous_strides
 from workbench.core.tree import Dict
 from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
@@ -135,12 +135,9 @@ def read(source: ByteSource) -> Contents:
         try:
             tensor, raw = _member(directory, entry, notes)
         except OpenError as error:
-            text = f"The array cannot be read: {' '.join(filter(None, (error.title, error.cause)))}"
-            notes.add("unreadable-array", Severity.ERROR, entry.place, text)
-            continue
+            tensor, raw = _unread(entry, " ".join(filter(None, (error.title, error.cause))), notes), b""
         except _BadHeader as problem:
-            notes.add("unreadable-array", Severity.ERROR, entry.place, f"The array cannot be read: {problem}")
-            continue
+            tensor, raw = _unread(entry, str(problem), notes), b""
         marks += (mark, raw)
         if counts[entry.name] > 1:
             several = f"the file has several entries {entry.place}, and readers disagree which of them counts"
@@ -202,6 +199,13 @@ def _member(directory: ZipDirectory, entry: Entry, notes: _Notes) -> tuple[Tenso
     else:
         storage, at = Storage(entry.name, entry.size - header.size, source, begin + header.size), 0
     return _tensor(key, (key,), header, storage, at, notes, entry.place), header.raw
+
+
+def _unread(entry: Entry, cause: str, notes: _Notes) -> TensorRef:
+    """The row of an array that does not say what it is."""
+    notes.add("unreadable-array", Severity.ERROR, entry.place, f"The array cannot be read: {cause}")
+    key, why = entry.name[:-4], f"{cause[:1].lower()}{cause[1:]}".rstrip(".")
+    return TensorRef(key, (key,), UNKNOWN, (0,), (0,), 0, Storage(entry.name, 0, None), unreadable=why)
 
 
 def _header_bytes(size: int, head: Callable[[int], bytes]) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from workbench.core.beside import Beside
 from workbench.core.source import ByteSource
-from workbench.core.tensor import DTYPES, DType, Storage, TensorRef, contiguous_strides
+from workbench.core.tensor import DTYPES, UNKNOWN, DType, Storage, TensorRef, contiguous_strides
 from workbench.core.tree import Dict, StorageNode
 from workbench.errors import NotACheckpointError, OpenError, printable
 from workbench.finding import Finding, Severity
@@ -200,22 +200,27 @@ def _payload(key: str, entry: Any) -> _Payload | None:
         raise _Broken(f"`tensor_meta` of {shown} is no object")
     code = meta.get("dtype")
     dtype_name = _SCALAR_TYPES.get(code) if type(code) is int else None
-    if dtype_name is None:
-        raise _Broken(f"the dtype {printable(repr(code)[:80], 40)} of {shown} is not known")
     shape, strides = _counts(meta.get("sizes")), _counts(meta.get("strides"))
     offset = _count(meta.get("storage_offset", {"as_int": 0}))
-    if shape is None or offset is None:
-        raise _Broken(f"the shape or offset of {shown} are no counts")
     unreadable = ""
-    if entry.get("use_pickle") is True:
+    # The other weights do not hang on what is wrong with one: a later torch may well know more dtypes.
+    if dtype_name is None:
+        unreadable = f"its dtype {printable(repr(code)[:80], 40)} is not known"
+    elif shape is None:
+        unreadable = "its shape is no list of sizes"
+    elif offset is None:
+        unreadable = "its offset is no count of elements"
+    elif entry.get("use_pickle") is True:
         unreadable = "it was saved as an object of its own inside the archive, which is not read"
     elif meta.get("layout", _STRIDED) != _STRIDED:
         unreadable = "it is sparse, and that is not read"
     elif strides is None or len(strides) != len(shape):
         unreadable = "its strides are no counts of elements"
+    shape = (0,) if shape is None else shape
     if strides is None or len(strides) != len(shape):
         strides = contiguous_strides(shape)
-    return _Payload(entry["path_name"], DTYPES[dtype_name], shape, strides, offset, unreadable)
+    dtype = DTYPES[dtype_name] if dtype_name else UNKNOWN
+    return _Payload(entry["path_name"], dtype, shape, strides, offset or 0, unreadable)
 
 
 def _count(node: object) -> int | None:
@@ -239,6 +244,13 @@ def _tensors(storages: Storages, payloads: dict[str, _Payload], place: str) -> D
         if node is None:
             node = opened[payload.entry] = storages.open(payload.entry, None)
         dtype = payload.dtype
+        if dtype is UNKNOWN:
+            nowhere = Storage("none", 0, None)
+            shape = payload.shape
+            pairs.append(
+                (key, TensorRef("", (), dtype, shape, payload.strides, 0, nowhere, unreadable=payload.unreadable))
+            )
+            continue
         # The entry is the whole storage: how many elements it has, only its size tells.
         sized = StorageNode(
             node.storage,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from operator import eq, sub
 from typing import Final
 
@@ -85,17 +86,16 @@ def read(source: ByteSource) -> Contents:
         raise _refuse(source, cause, code="cut-off", place="byte 0")
     raw = b"".join(source.read_exact(8 + at, min(MAX_READ, n - at)) for at in range(0, n, MAX_READ))
     quick = _quick(source, raw, 8 + n)
-    metadata, tensors, ranges = _strict(source, raw, 8 + n) if quick is None else quick
+    metadata, names, tensors, ranges = _strict(source, raw, 8 + n) if quick is None else quick
     _check_tiles(source, ranges, source.size - 8 - n)
     tree = Dict()
-    tree._put([each for tensor in tensors for each in (tensor.key, tensor)])
-    head = n.to_bytes(8, "little") + raw
-    return Contents(name, tree, tuple(tensors), (), metadata, fingerprint(head))
+    tree._put(list(chain.from_iterable(zip(names, tensors, strict=True))))
+    return Contents(name, tree, tuple(tensors), (), metadata, fingerprint(n.to_bytes(8, "little"), raw))
 
 
 _Layout = tuple[tuple[DType, tuple[int, ...], tuple[int, ...], str], int]
-_Table = tuple[dict[str, str], list[TensorRef], list[tuple[int, int, str]]]
-"""Metadata, tensors, and the range and name of each."""
+_Table = tuple[dict[str, str], list[str], list[TensorRef], list[tuple[int, int, str]]]
+"""Metadata, names, tensors, and the range and name of each."""
 
 
 def _strict(source: ByteSource, raw: bytes, data: int) -> _Table:
@@ -110,7 +110,7 @@ def _strict(source: ByteSource, raw: bytes, data: int) -> _Table:
         tensor, first, end = _tensor(source, key, entry, data)
         tensors.append(tensor)
         ranges.append((first, end, key))
-    return metadata, tensors, ranges
+    return metadata, list(header), tensors, ranges
 
 
 def _quick(source: ByteSource, raw: bytes, data: int) -> _Table | None:
@@ -124,22 +124,22 @@ def _quick(source: ByteSource, raw: bytes, data: int) -> _Table | None:
     metadata, (names, written, firsts, ends) = found
     begins, stops = list(map(int, firsts)), list(map(int, ends))
     layouts: dict[str, _Layout] = {}
-    for i, each in enumerate(written):
-        if each not in layouts:
-            layout = _layout(source, names[i], each, begins[i], stops[i], data)
-            if layout is None:
-                return None
-            layouts[each] = layout
-    sizes = list(map(sub, stops, begins))
-    if sizes != [layouts[each][1] for each in written] or data + max(stops) > source.size:
+    for each, i in dict(zip(written, count(), strict=False)).items():
+        layout = _layout(source, names[i], each, begins[i], stops[i], data)
+        if layout is None:
+            return None
+        layouts[each] = layout
+    every = list(map(layouts.__getitem__, written))
+    if list(map(sub, stops, begins)) != [nbytes for _, nbytes in every] or data + max(stops) > source.size:
         return None
     tensors: list[TensorRef] = []
-    add = tensors.append
-    for key, each, first, end, begin, nbytes in zip(names, written, firsts, ends, begins, sizes, strict=True):
-        dtype, shape, strides, unreadable = layouts[each][0]
-        storage = new_storage(f"data/{first}-{end}", nbytes, source, data + begin)
-        add(new_tensor(key, (key,), dtype, shape, strides, 0, storage, unreadable=unreadable))
-    return metadata or {}, tensors, list(zip(begins, stops, names, strict=True))
+    add, make, lay = tensors.append, new_tensor, new_storage
+    for key, ((dtype, shape, strides, unreadable), nbytes), first, end, begin in zip(
+        names, every, firsts, ends, begins, strict=True
+    ):
+        storage = lay(f"data/{first}-{end}", nbytes, source, data + begin)
+        add(make(key, (key,), dtype, shape, strides, 0, storage, unreadable=unreadable))
+    return metadata or {}, list(names), tensors, list(zip(begins, stops, names, strict=True))
 
 
 def _layout(source: ByteSource, key: str, written: str, first: int, end: int, data: int) -> _Layout | None:

@@ -18,9 +18,10 @@ from workbench.finding import Finding, Severity
 from workbench.formats.contents import Contents, beside_the_table, fingerprint, table
 from workbench.formats.pickle.builder import Builder
 from workbench.formats.pickle.feed import ByteRange, Feed, Window
+from workbench.formats.pickle.global_node import Global, storage_class
 from workbench.formats.pickle.machine import Machine
 from workbench.formats.pickle.names import storage_dtype
-from workbench.formats.pickle.rebuild import Global, TreeBuilder, storage_class
+from workbench.formats.pickle.rebuild import TreeBuilder
 
 __all__ = ["load_nested", "name", "read", "sniff"]
 
@@ -33,6 +34,8 @@ _MAGIC: Final = re.compile(
     re.DOTALL,
 )
 _MAX_NUMEL: Final = 1 << 60
+_NO_SIZE: Final = "the number of elements that the object gives its storage is none"
+_NO_VIEW: Final = "it lies in a view that leaves its storage"
 _MAX_DEPTH: Final = 2
 _NESTED_ROOM: Final = 64 << 20
 _MAX_FINDINGS: Final = 20
@@ -51,15 +54,24 @@ def sniff(source: ByteSource) -> bool:
 def read(source: ByteSource) -> Contents:
     """Tree and tensors of a stream, no tensor bytes. OpenError where keys, counts and the file's size disagree."""
     problems: dict[str, str] = {}
+    sizes: dict[str, int] = {}
     while True:
-        storages = _Storages(source, problems)
+        storages = _Storages(source, problems, sizes)
         builder = TreeBuilder(storages.resolve, "the stream", nested=load_nested, home=source)
         stream = _read_stream(source, Feed(source), builder, builder, storages)
-        if not stream.problems or problems:
+        if (not stream.problems or problems) and (not stream.sizes or sizes):
             break
         # Tensors are final once built, so they are built again, now that it is known which of them have no bytes.
-        problems = stream.problems
+        problems, sizes = stream.problems, stream.sizes
     findings = builder.findings()
+    if sizes:
+        key, n = next(iter(sizes.items()))
+        text = (
+            f"{len(sizes):,} storages are longer than the object says, the first {printable(key, 80)} with {n:,} "
+            "elements; their views need all of it, and torch.load makes them as long."
+        )
+        findings.append(Finding("longer-storage", Severity.WARNING, f"storage {printable(key, 80)}", text))
+    problems = storages.impossible | problems
     for key, problem in list(problems.items())[:_MAX_FINDINGS]:
         text = f"Tensors in storage {printable(key, 80)} cannot be read: {problem}."
         findings.append(Finding("unreadable-storage", Severity.ERROR, f"storage {printable(key, 80)}", text))
@@ -93,13 +105,16 @@ def read(source: ByteSource) -> Contents:
 
 @dataclass(slots=True)
 class _Stream:
-    """One stream, walked. ``problems`` tells for a key why its storage has no bytes; ``unused`` is a last, idle key."""
+    """One stream, walked. ``problems`` tells for a key why its storage has no bytes, ``sizes`` how long one is that is
+    longer than the object says; ``unused`` is a last, idle key.
+    """
 
     root: object
     data_begin: int
     end: int
     made: int
     problems: dict[str, str]
+    sizes: dict[str, int] = field(default_factory=dict)
     unused: str = ""
 
 
@@ -178,6 +193,13 @@ def _locate(source: ByteSource, stream: _Stream, keys: list[str], storages: _Sto
                 break
             cause = f"Nothing in it says how long the elements of storage {printable(key, 80)} are, and more follow."
             raise _error(source, cause, at=at, code="unknown-storage")
+        if known.numel < 0:
+            # The object gives no size that could be meant; where the next storage lies, the count alone says.
+            stream.problems[key] = _NO_SIZE
+            known.numel = max(count, 0)
+        elif known.reach() == count > known.numel:
+            # A storage grows when torch makes a view that leaves it, and has its size from then on.
+            stream.sizes[key] = known.numel = count
         if count != known.numel:
             cause = f"Storage {printable(key, 80)} should have {known.numel:,} elements, and counts {count:,}."
             raise _error(source, cause, at=at, code="storage-size")
@@ -192,16 +214,25 @@ def _locate(source: ByteSource, stream: _Stream, keys: list[str], storages: _Sto
             stream.problems[key] = "its key is not among those the file lists"
         elif known.conflict:
             stream.problems[key] = known.conflict
+    stream.sizes |= {key: n for key, n in storages.sizes.items() if key in wanted}
 
 
 @dataclass(slots=True)
 class _Known:
-    """A storage that the object names; ``parts`` are it and the views of it, by their first byte in it."""
+    """A storage that the object names, of -1 elements when it gives no possible number.
+
+    ``parts`` are it and the views of it, by their first byte in it; ``whole`` are the nodes that stand for all of it.
+    """
 
     numel: int
     itemsize: int
     conflict: str = ""
     parts: list[tuple[Storage, int]] = field(default_factory=list)
+    whole: list[StorageNode] = field(default_factory=list)
+
+    def reach(self) -> int:
+        """How many elements the tensors in it need."""
+        return max((node.reach for node in self.whole), default=0)
 
     def place(self, begin: int) -> None:
         """Tell all of them where they lie. This once a Storage is changed: tensors already refer to it."""
@@ -212,11 +243,13 @@ class _Known:
 class _Storages:
     """Turns ``("storage", class, key, location, numel, view)`` into storages whose place is told afterwards."""
 
-    def __init__(self, source: ByteSource, problems: dict[str, str]) -> None:
+    def __init__(self, source: ByteSource, problems: dict[str, str], sizes: dict[str, int]) -> None:
         self._source = source
         self._problems = problems
+        self.sizes = sizes
         self._nodes: dict[tuple[object, ...], StorageNode] = {}
         self.by_key: dict[str, _Known] = {}
+        self.impossible: dict[str, str] = {}
 
     def resolve(self, pid: object) -> object:
         """The storage; the class that ``("module", class, file, source)`` wraps; None for any other id."""
@@ -231,21 +264,18 @@ class _Storages:
             dtype_name, key, location, numel = storage_dtype(written[1]), written[2], "", int(written[3])
         else:
             return None
-        if (
-            dtype_name is None
-            or not isinstance(key, str)
-            or type(numel) is not int
-            or not 0 <= numel < _MAX_NUMEL
-            or not isinstance(location, str)
-        ):
+        if dtype_name is None or not isinstance(key, str) or not isinstance(location, str):
             return None
+        if type(numel) is not int or not 0 <= numel < _MAX_NUMEL:
+            return self._impossible(dtype_name, key, -1, _NO_SIZE)
+        numel = self.sizes.get(key, numel)
         first, n, view_key = 0, numel, ""
         if view is not None:
             if type(view) is not tuple or len(view) != 3 or not isinstance(view[0], str):
-                return None
+                return self._impossible(dtype_name, key, numel, _NO_VIEW)
             view_key, first, n = view
             if type(first) is not int or type(n) is not int or not 0 <= first <= first + n <= numel:
-                return None
+                return self._impossible(dtype_name, key, numel, _NO_VIEW)
         known = self._nodes.get((dtype_name, key, numel, view_key, first, n))
         if known is None:
             known = self._new(dtype_name, key, numel, view_key, first, n)
@@ -255,13 +285,31 @@ class _Storages:
     def _new(self, dtype_name: str, key: str, numel: int, view_key: str, first: int, n: int) -> StorageNode:
         dtype = DTYPES[dtype_name] if dtype_name else None
         itemsize = dtype.itemsize if dtype else 1
-        known = self.by_key.setdefault(key, _Known(numel, itemsize))
-        if (known.numel, known.itemsize) != (numel, itemsize):
-            known.conflict = "the file gives it two different sizes"
+        known = self._known(key, numel, itemsize)
         storage_id = f"storage/{key}" if not view_key else f"storage/{key}/{view_key}"
         storage = Storage(storage_id, n * itemsize, self._source)
         known.parts.append((storage, first * itemsize))
-        return StorageNode(storage, dtype, n, problem=self._problems.get(key, ""))
+        node = StorageNode(storage, dtype, n, problem=self._problems.get(key, ""))
+        if not view_key:
+            known.whole.append(node)
+        return node
+
+    def _known(self, key: str, numel: int, itemsize: int) -> _Known:
+        known = self.by_key.setdefault(key, _Known(numel, itemsize))
+        if (known.numel, known.itemsize) != (numel, itemsize):
+            known.conflict = "the file gives it two different sizes"
+        return known
+
+    def _impossible(self, dtype_name: str, key: str, numel: int, problem: str) -> StorageNode:
+        """A storage, or a view of one, with numbers that cannot be: its tensors are listed, and never read."""
+        node = self._nodes.get((dtype_name, key, numel, problem))
+        if node is None:
+            dtype = DTYPES[dtype_name] if dtype_name else None
+            self._known(key, numel, dtype.itemsize if dtype else 1)
+            self.impossible.setdefault(key, problem)
+            node = StorageNode(Storage(f"storage/{key}", 0, self._source), dtype, 0, problem=problem)
+            self._nodes[dtype_name, key, numel, problem] = node
+        return node
 
 
 # A stream inside a pickle.
@@ -315,7 +363,7 @@ def load_nested(builder: TreeBuilder, raw: bytes | ByteRange, at: int) -> object
         return _nothing("the bytes it should be loaded from are no PyTorch stream")
     budget.depth += 1
     try:
-        storages = _Storages(source, {})
+        storages = _Storages(source, {}, {})
         within = _Within(builder, storages, at)
         feed = Feed(source, step=4096)
         on_disk = home.size if home else n
@@ -327,7 +375,7 @@ def load_nested(builder: TreeBuilder, raw: bytes | ByteRange, at: int) -> object
         return _nothing(f"the file inside this file it comes from is broken: {error.cause or error.title}".rstrip("."))
     finally:
         budget.depth -= 1
-    if stream.problems:
+    if stream.problems or stream.sizes:
         return _nothing("the file inside this file it comes from does not hold all of its storages")
     return stream.root
 

@@ -10,9 +10,10 @@ from workbench.core.tensor import DTYPES, DType, Storage, new_storage
 from workbench.core.tree import StorageNode
 from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
+from workbench.formats.pickle.global_node import Global, storage_class
 from workbench.formats.pickle.machine import Machine
 from workbench.formats.pickle.names import storage_dtype
-from workbench.formats.pickle.rebuild import Global, TreeBuilder, storage_class
+from workbench.formats.pickle.rebuild import TreeBuilder
 from workbench.formats.pickle.runs import Wanted
 from workbench.formats.zip_directory import Entry, ZipDirectory
 
@@ -160,15 +161,23 @@ class Storages:
             return None
         if type(key) is int and self._suffix and 0 <= key < _MAX_NUMEL:
             key = str(key)
-        if (
-            dtype_name is None
-            or type(key) is not str
-            or type(numel) is not int
-            or not 0 <= numel < _MAX_NUMEL
-            or not isinstance(location, str)
-        ):
+        if dtype_name is None or type(key) is not str or not isinstance(location, str):
             return None
+        if type(numel) is not int or not 0 <= numel < _MAX_NUMEL:
+            return self._impossible((dtype_name, key, -1))
         return self._node((dtype_name, key, numel))
+
+    def _impossible(self, wanted: Wanted) -> StorageNode:
+        """One whose number of elements is none."""
+        known = self._known.get(wanted)
+        if not isinstance(known, StorageNode):
+            storage_id = f"{self._folder}{wanted[1]}{self._suffix}"
+            problem = "the number of elements that the pickle gives its storage is none"
+            text = f"Tensors in {printable(storage_id, 80)} cannot be read: {problem}."
+            self._found.append(("unreadable-storage", printable(self._root + storage_id, 120), text))
+            dtype = DTYPES[wanted[0]] if wanted[0] else None
+            known = self._known[wanted] = StorageNode(Storage(storage_id, 0, None), dtype, 0, problem=problem)
+        return known
 
     def _node(self, wanted: Wanted) -> StorageNode:
         known = self._known.get(wanted)

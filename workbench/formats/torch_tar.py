@@ -18,8 +18,9 @@ from workbench.finding import Finding, Severity
 from workbench.formats.contents import Contents, beside_the_table, fingerprint, table
 from workbench.formats.limits import MAX_PICKLE
 from workbench.formats.pickle.feed import Feed
+from workbench.formats.pickle.global_node import Global, storage_class
 from workbench.formats.pickle.machine import Machine
-from workbench.formats.pickle.rebuild import Global, TreeBuilder, storage_class
+from workbench.formats.pickle.rebuild import TreeBuilder
 from workbench.formats.torch_legacy import load_nested
 
 __all__ = ["name", "read", "sniff"]

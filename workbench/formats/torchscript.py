@@ -21,8 +21,9 @@ from workbench.core.written import Written
 from workbench.errors import printable
 from workbench.finding import Finding, Severity
 from workbench.formats.contents import Contents, findings_beside, fingerprint, table
+from workbench.formats.pickle.global_node import Global
 from workbench.formats.pickle.names import Effect, Kind
-from workbench.formats.pickle.rebuild import Global, TreeBuilder
+from workbench.formats.pickle.rebuild import TreeBuilder
 from workbench.formats.torch_storages import CXX_STORAGES, Storages, byte_order, needed, run_pickle, text_of
 from workbench.formats.zip_directory import ZipDirectory
 

@@ -22,9 +22,10 @@ class Case:
     """`name` names the file, ``build(marker)`` gives its bytes; ``marker`` is what a payload in it would create.
 
     `outcome` is the loudest that must come of it: an error; a finding of `code`; a tensor that is unreadable; or
-    nothing. `readable` are the keys that must give their values: that of HEALTHY is always 1, 2, 3, 4. `metadata` is
-    B of the bounds, the bytes on disk that are no tensor data, where that is not the whole file. `runs` says that
-    unpickling data.pkl creates the marker. A `costly` case gets a process of its own.
+    nothing. `readable` are the keys that must give their values: that of HEALTHY is always 1, 2, 3, 4. `unreadable` are
+    those that must be listed and refuse to: no tensor of a file leaves the table. `metadata` is B of the bounds, the
+    bytes on disk that are no tensor data, where that is not the whole file. `runs` says that unpickling data.pkl
+    creates the marker. A `costly` case gets a process of its own.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Case:
     metadata: int | None = None
     runs: bool = False
     costly: bool = False
+    unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.outcome == "error":

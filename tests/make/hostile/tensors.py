@@ -26,19 +26,19 @@ def _views() -> Iterator[tuple[str, Outcome, bytes]]:
     yield "stride-too-few", "unreadable", p.tensor("0", 4, (2, 2), (1,))
     yield "rank-65", "unreadable", p.tensor("0", 4, (1,) * 65, (1,) * 65)
     yield "shape-2-40", "unreadable", p.tensor("0", 4, (2**40,), (1,))
-    yield "shape-2-40-twice", "finding", p.tensor("0", 4, (2**40, 2**40), (0, 0))
-    yield "shape-wraps-to-four", "finding", p.tensor("0", 4, (2**32, 2**32, 4), (0, 0, 1))
+    yield "shape-2-40-twice", "unreadable", p.tensor("0", 4, (2**40, 2**40), (0, 0))
+    yield "shape-wraps-to-four", "unreadable", p.tensor("0", 4, (2**32, 2**32, 4), (0, 0, 1))
     yield "shape-expanded", "opens", p.tensor("0", 4, (2**40,), (0,))
     yield "shape-zero-and-huge", "opens", p.tensor("0", 4, (0, 2**40), (1, 1))
-    yield "shape-negative", "finding", p.tensor("0", 4, (-2, -2), (1, 1))
-    yield "shape-of-truth", "finding", _v2(p.number(0), p.tuple_of(b"\x88"), p.numbers((1,)))
-    yield "shape-of-floats", "finding", _v2(p.number(0), p.tuple_of(b"G" + bytes(8)), p.numbers((1,)))
-    yield "shape-of-text", "finding", _v2(p.number(0), p.text("22"), p.text("11"))
-    yield "shape-missing", "finding", p.call(_V2, p.storage("0", 4))
-    yield "storage-of-text", "finding", p.call(_V2, p.text("0"), p.number(0), b")", b")", b"\x89", p.ordered_dict())
+    yield "shape-negative", "unreadable", p.tensor("0", 4, (-2, -2), (1, 1))
+    yield "shape-of-truth", "unreadable", _v2(p.number(0), p.tuple_of(b"\x88"), p.numbers((1,)))
+    yield "shape-of-floats", "unreadable", _v2(p.number(0), p.tuple_of(b"G" + bytes(8)), p.numbers((1,)))
+    yield "shape-of-text", "unreadable", _v2(p.number(0), p.text("22"), p.text("11"))
+    yield "shape-missing", "unreadable", p.call(_V2, p.storage("0", 4))
+    yield "storage-of-text", "unreadable", p.call(_V2, p.text("0"), p.number(0), b")", b")", b"\x89", p.ordered_dict())
     yield "storage-claims-2-40", "unreadable", p.tensor("0", 2**40, (2,), (1,))
     yield "storage-claims-less", "finding", p.tensor("0", 2, (2,), (1,))
-    yield "storage-negative", "finding", p.tensor("0", -4, (2,), (1,))
+    yield "storage-negative", "unreadable", p.tensor("0", -4, (2,), (1,))
     yield "storage-key-leaves", "unreadable", p.tensor("../../../etc/passwd", 4, (2,), (1,))
     yield "storage-key-version", "unreadable", p.tensor("../version", 1, (1,), (1,))
     yield "storage-under-two-types", "opens", p.tensor("0", 2, (2,), (1,), kind="LongStorage")
@@ -48,7 +48,7 @@ def _views() -> Iterator[tuple[str, Outcome, bytes]]:
         p.numbers((4,)), p.numbers((1,)), b"N", b"\x89", p.ordered_dict(),
     )  # fmt: skip
     size = p.call(p.name("torch", "Size"), p.list_of(p.number(2**62), p.number(2**62)))
-    yield "sparse-of-2-124", "finding", p.call(
+    yield "sparse-of-2-124", "unreadable", p.call(
         p.name("torch._utils", "_rebuild_sparse_tensor"), p.name("torch", "sparse_coo"),
         p.tuple_of(p.tensor("0", 4, (1, 4), (4, 1)), p.tensor("0", 4, (4,), (1,)), size),
     )  # fmt: skip
@@ -74,7 +74,9 @@ def _views() -> Iterator[tuple[str, Outcome, bytes]]:
 def cases() -> Iterator[Case]:
     for name, outcome, data in _views():
         storages = {"0": FLOATS} if "less" not in name else {"0": FLOATS, "1": FLOATS}
-        yield Case(f"tensor-{name}", outcome, fixed(saved(program(data, version=4), storages)))
+        # torch refuses the whole file for such a tensor; the key is what its owner looks for, so it stays in the table.
+        listed = ("x0",) if outcome == "unreadable" else ()
+        yield Case(f"tensor-{name}", outcome, fixed(saved(program(data, version=4), storages)), unreadable=listed)
     joined = p.dict_of((p.text("w"), p.tensor("0", 4, (4,), (1,))))
     body = p.ordered_dict(
         (p.text("healthy"), p.tensor("0", 4, (2, 2), (2, 1))),

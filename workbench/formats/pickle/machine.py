@@ -5,31 +5,28 @@ What a call would build is decided by the `Builder` it is handed; README.md besi
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from itertools import repeat
-from struct import Struct
-from struct import error as StructError
 from typing import Final, NoReturn
 
 from workbench.core.tree import Dict, Opaque, Set
-from workbench.errors import OpenError
-from workbench.formats.limits import MAX_PICKLE, max_memory, max_opcodes
+from workbench.formats.limits import MAX_PICKLE
 from workbench.formats.pickle.builder import Builder, Fault
+from workbench.formats.pickle.faults import broken, check_budget, why_of
 from workbench.formats.pickle.feed import LAZY_BYTES, ByteRange, Feed, bytes_needed
-from workbench.formats.pickle.opcodes import NAMES
 from workbench.formats.pickle.operands import decimal, decimal_fraction, memo_number, python2_text, quoted
 from workbench.formats.pickle.runs import Memo, Run
 
 __all__ = ["Machine", "TakeRun"]
 
-_u16: Final = Struct("<H").unpack_from
-_u32: Final = Struct("<I").unpack_from
-_i32: Final = Struct("<i").unpack_from
-_u64: Final = Struct("<Q").unpack_from
-_f64: Final = Struct(">d").unpack_from
+_u16: Final = struct.Struct("<H").unpack_from
+_u32: Final = struct.Struct("<I").unpack_from
+_i32: Final = struct.Struct("<i").unpack_from
+_u64: Final = struct.Struct("<Q").unpack_from
+_f64: Final = struct.Struct(">d").unpack_from
 
 _CHECK_EVERY: Final = 50_000
-_NODE_COST, _MEMO_COST, _SLOT_COST = 170, 130, 16
 
 TakeRun = Callable[[bytes, int, dict[int, object]], tuple[Run | None, int]]
 
@@ -88,9 +85,9 @@ class Machine:
         while True:
             try:
                 return self._run()
-            except (Fault, StructError, IndexError, KeyError, UnicodeDecodeError) as error:
+            except (Fault, struct.error, IndexError, KeyError, UnicodeDecodeError) as error:
                 if not self._refill():
-                    self._explain(error)
+                    self._fail(*why_of(error, is_at_end=self.end - self._base >= len(self._data)))
 
     def _refill(self) -> bool:
         """Move the window on where only its end stopped an opcode: none changes anything before it has its operand."""
@@ -109,41 +106,15 @@ class Machine:
         self._fed += self._base + len(self._data) - max(seen, self._base)
         return True
 
-    def _explain(self, error: Exception) -> NoReturn:
-        if isinstance(error, StructError):
-            self._fail("its operand is cut off", "cut-off")
-        if isinstance(error, IndexError):
-            if self.end - self._base >= len(self._data):
-                self._fail("the pickle ends without a STOP", "cut-off")
-            self._fail("the stack holds too few values")
-        if isinstance(error, KeyError):
-            self._fail("the memo holds nothing under that number")
-        if isinstance(error, UnicodeDecodeError):
-            self._fail("its text is not UTF-8")
-        self._fail(str(error))
-
     def _fail(self, why: str, code: str = "broken-pickle") -> NoReturn:
-        at = self.end
-        rest = self._data[at - self._base :][:1]
-        opcode = NAMES.get(rest[0], f"0x{rest[0]:02x}") if rest else "the end"
-        raise OpenError(
-            "The pickle in this file is cut off." if code == "cut-off" else "The pickle in this file is broken.",
-            path=self._name,
-            place=f"byte {at:,} of {self._entry}" if self._entry else f"byte {at:,}",
-            cause=f"At {opcode}, {why}.",
-            next_step="Fetch the file again, or save it again with torch.save.",
-            code=code,
-        ) from None
+        rest = self._data[self.end - self._base :][:1]
+        raise broken(why, code, self._name, self._entry, self.end, rest) from None
 
     def _check_budget(self, n_opcodes: int) -> None:
         on_disk = self._fed if self._on_disk is None else self._on_disk
-        if n_opcodes > max_opcodes(on_disk):
-            raise Fault(f"the pickle asks for more work than {on_disk:,} bytes can need")
         slots = len(self._stack) + sum(map(len, self._marked[:1000])) + 8 * len(self._marked)
         n_memo = self._memo.n_slots if isinstance(self._memo, Memo) else len(self._memo)
-        cost = _NODE_COST * self._made + _MEMO_COST * n_memo + _SLOT_COST * slots
-        if cost > max_memory(on_disk):
-            raise Fault(f"its objects would take more memory than {on_disk:,} bytes can need")
+        check_budget(on_disk, n_opcodes, self._made, n_memo, slots)
 
     def _run(self) -> object:
         data, memo, marked, builder = self._data, self._memo, self._marked, self._builder
@@ -480,9 +451,7 @@ class Machine:
         return end
 
     def _short_binbytes(self, pos: int, at: int) -> int:
-        end = self._sized(pos + 1, self._data[pos])
-        self._stack.append(self._data[pos + 1 : end])
-        return end
+        return self._byte_string(pos + 1, self._data[pos])
 
     def _binbytes(self, pos: int, at: int) -> int:
         return self._byte_string(pos + 4, _u32(self._data, pos)[0])

@@ -12,7 +12,7 @@ from workbench.core.tensor import DTYPES, MAX_RANK, DType, Storage, TensorRef, c
 from workbench.core.tree import Opaque, brief
 from workbench.formats.pickle.feed import ByteRange
 
-__all__ = ["empty_array", "fill_array", "held_storage", "numpy_array", "numpy_scalar"]
+__all__ = ["empty_array", "fill_array", "held_storage", "numpy_array", "numpy_scalar", "spoil_array"]
 
 _MAX_SIZE: Final = 2**63 - 1
 _CODES: Final = {
@@ -131,6 +131,12 @@ def fill_array(array: TensorRef, home: ByteSource | None, state: object, storage
     for name in TensorRef.__slots__:
         object.__setattr__(array, name, getattr(made, name))
     return True
+
+
+def spoil_array(array: TensorRef) -> None:
+    """Make an array that was given a wrong state unreadable: what it held before is not what it should hold."""
+    if not array.unreadable:
+        object.__setattr__(array, "unreadable", "the file gives it a state that numpy does not take")
 
 
 def numpy_scalar(dtype: object, raw: object) -> object:

@@ -5,17 +5,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeGuard
+from typing import Final
 
 from workbench.core.source import ByteSource
-from workbench.core.tensor import (
-    DTYPES,
-    MAX_RANK,
-    DType,
-    Storage,
-    TensorRef,
-    contiguous_strides,
-)
+from workbench.core.tensor import DTYPES, MAX_RANK, DType, Storage, TensorRef
 from workbench.core.tree import Dict, Name, Opaque, StorageNode, brief
 from workbench.core.written import Written
 from workbench.errors import OpenError, printable
@@ -23,13 +16,23 @@ from workbench.finding import Finding, Severity
 from workbench.formats.limits import MAX_FREE_WORK, MAX_GLOBALS
 from workbench.formats.pickle.builder import Fault
 from workbench.formats.pickle.feed import ByteRange
+from workbench.formats.pickle.global_node import Global, storage_class
 from workbench.formats.pickle.machine import Machine, TakeRun
-from workbench.formats.pickle.names import DTYPE_NAMES, Effect, Kind, classify, computed, storage_dtype
-from workbench.formats.pickle.numpy_nodes import empty_array, fill_array, numpy_array, numpy_scalar
+from workbench.formats.pickle.names import DTYPE_NAMES, Effect, Kind, classify, computed
+from workbench.formats.pickle.numpy_nodes import empty_array, fill_array, spoil_array
 from workbench.formats.pickle.plain_calls import PLAIN_CALLS, REFUSED, Args, ordered_dict
 from workbench.formats.pickle.runs import Run, Wanted, take_run
+from workbench.formats.pickle.tensor_calls import (
+    TENSOR_CALLS,
+    is_shape,
+    load_from_bytes,
+    rebuild_tensor_v2,
+    some_strides,
+    tensor_class,
+    unfit,
+)
 
-__all__ = ["Global", "TreeBuilder", "storage_class"]
+__all__ = ["TreeBuilder"]
 
 _ALIASES: Final = {
     "half": "float16",
@@ -43,18 +46,6 @@ _ALIASES: Final = {
     "cdouble": "complex128",
 }
 _MAX_SIZE: Final = 2**63 - 1
-
-
-class Global(Opaque):
-    """A name of the file. ``handler`` is ours for it, by exact name, or None."""
-
-    __slots__ = ("effect", "handler", "n_called")
-
-    def __init__(self, class_path: str, effect: Effect) -> None:
-        super().__init__(class_path)
-        self.effect = effect
-        self.handler: Callable[[TreeBuilder, tuple[object, ...]], object] | None = None
-        self.n_called = 0
 
 
 class _Call:
@@ -141,7 +132,7 @@ class TreeBuilder:
             return Name(path)
         node = Global(path, effect)
         node.handler = _HANDLERS.get(path)
-        if node.handler is _load_from_bytes and self._nested is None:
+        if node.handler is load_from_bytes and self._nested is None:
             node.handler = None
         if effect.kind is not Kind.NEEDED:
             self._first.setdefault(path, (at, effect))
@@ -163,15 +154,18 @@ class TreeBuilder:
             handler = function.handler
             if opcode == "REDUCE":
                 self._reduced.setdefault(function.class_path, at)
-            elif handler is _tensor_class:
+            elif handler is tensor_class:
                 self._made[function.class_path] = None
             if handler is not None and type(args) is tuple:
-                if opcode == "REDUCE" or (opcode == "NEWOBJ" and handler in (ordered_dict, _tensor_class)):
+                if opcode == "REDUCE" or (opcode == "NEWOBJ" and handler in (ordered_dict, tensor_class)):
                     self.at = at
                     value = handler(self, args)
                     if value is not REFUSED:
                         return value
                 self._note_odd(f"calls `{function.class_path}` with arguments it does not take", at)
+                listed = unfit(self, function, args)
+                if listed is not None:
+                    return listed
             path = function.class_path
             if function.effect.kind is not Kind.NEEDED:
                 self._log(path, args, at, opcode)
@@ -194,6 +188,7 @@ class TreeBuilder:
             self._log(node.class_path, (state,), at, "BUILD")
         elif type(node) is TensorRef and id(node) in self._arrays:
             if not fill_array(node, self.home, state, f"array/{len(self._arrays)}"):
+                spoil_array(node)
                 self._note_odd("gives an array a state that numpy does not take", at)
         elif type(node) is TensorRef and type(state) is tuple and len(state) == 3:
             pass  # A Variable or Parameter of PyTorch before 0.4: requires_grad, volatile, hooks.
@@ -232,7 +227,7 @@ class TreeBuilder:
 
     def is_tensor_function(self, node: object) -> bool:
         """Whether it is the function that almost every tensor is made by."""
-        return type(node) is Global and node.handler is _rebuild_tensor_v2
+        return type(node) is Global and node.handler is rebuild_tensor_v2
 
     def is_hooks_class(self, node: object) -> bool:
         """Whether it is OrderedDict."""
@@ -386,10 +381,10 @@ class TreeBuilder:
                 n *= size
                 last += (size - 1) * stride
         if not clean:
-            if not _is_shape(shape):
+            if not is_shape(shape):
                 return REFUSED
             unreadable = unreadable or "its strides or offset are no counts of elements"
-            strides, offset = _some_strides(shape), 0
+            strides, offset = some_strides(shape), 0
             n, last = math.prod(shape), -1
         numel = node.numel
         if dtype is None:
@@ -399,6 +394,7 @@ class TreeBuilder:
         if not unreadable:
             unreadable = node.problem
         if not unreadable and n and last >= numel:
+            node.reach = max(node.reach, last + 1) if dtype is node.dtype else node.reach
             unreadable = f"it needs element {last:,} of storage {node.storage.id}, which has {numel:,} of {dtype.name}"
         if n.bit_length() > 63 or n * dtype.itemsize > _MAX_SIZE:
             return REFUSED
@@ -419,7 +415,7 @@ class TreeBuilder:
         """Listed, never read; the product stops where it overflows, and each call is charged for its shape."""
         self.charge(16 * len(shape))
         dtype = dtype or node.dtype or DTYPES["uint8"]
-        if not _is_shape(shape):
+        if not is_shape(shape):
             return REFUSED
         n = 0 if 0 in shape else 1
         for size in shape:
@@ -440,9 +436,9 @@ class TreeBuilder:
         nowhere = Storage("none", 0, None)
         if type(shape) is tuple and len(shape) > MAX_RANK:
             return self._of_high_rank(StorageNode(nowhere, dtype, 0), dtype, shape, reason)
-        if not _is_shape(shape) or math.prod(shape) * dtype.itemsize > _MAX_SIZE:
+        if not is_shape(shape) or math.prod(shape) * dtype.itemsize > _MAX_SIZE:
             return REFUSED
-        return TensorRef("", (), dtype, shape, _some_strides(shape), 0, nowhere, unreadable=reason)
+        return TensorRef("", (), dtype, shape, some_strides(shape), 0, nowhere, unreadable=reason)
 
 
 Bulk = Callable[[Iterable[Wanted]], Sequence[Storage | StorageNode]]
@@ -450,158 +446,6 @@ Nested = Callable[[TreeBuilder, "bytes | ByteRange", int], object]
 """Reads bytes inside a pickle: the builder around them, the bytes, the position of the call."""
 
 
-def _some_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides for a tensor that has none: a shape with a 0 in it has no bound on their size."""
-    return (0,) * len(shape) if 0 in shape else contiguous_strides(shape)
-
-
-def _is_shape(node: object) -> TypeGuard[tuple[int, ...]]:
-    return type(node) is tuple and all(type(size) is int and 0 <= size <= _MAX_SIZE for size in node)
-
-
-def _rebuild_tensor(builder: TreeBuilder, args: Args) -> object:
-    if len(args) != 4:
-        return REFUSED
-    return builder.tensor(args[0], None, args[1], args[2], args[3])
-
-
-def _rebuild_tensor_v2(builder: TreeBuilder, args: Args) -> object:
-    if not 6 <= len(args) <= 7:
-        return REFUSED
-    return builder.tensor(args[0], None, args[1], args[2], args[3], args[6] if len(args) == 7 else None)
-
-
-def _rebuild_tensor_v3(builder: TreeBuilder, args: Args) -> object:
-    if not 7 <= len(args) <= 8:
-        return REFUSED
-    dtype = _dtype(args[6])
-    if dtype is None:
-        return REFUSED
-    return builder.tensor(args[0], dtype, args[1], args[2], args[3], args[7] if len(args) == 8 else None)
-
-
-def _dtype(node: object) -> DType | None:
-    return DTYPES.get(node.removeprefix("torch.")) if type(node) is Name else None
-
-
-def _rebuild_parameter(builder: TreeBuilder, args: Args) -> object:
-    if len(args) not in (3, 4) or type(args[0]) is not TensorRef:
-        return REFUSED
-    if len(args) == 4:
-        builder.drop(args[3])
-    return args[0]
-
-
-def _rebuild_from_type(builder: TreeBuilder, args: Args) -> object:
-    if len(args) != 4 or type(args[0]) is not Global or type(args[2]) is not tuple:
-        return REFUSED
-    inner = args[0]
-    # One level: the function inside must be one that makes a tensor by itself.
-    if inner.handler is None or inner.handler is _rebuild_from_type:
-        return REFUSED
-    inner.n_called += 1
-    made = inner.handler(builder, args[2])
-    builder.drop(args[3])
-    return made if type(made) is TensorRef else REFUSED
-
-
-def _rebuild_qtensor(builder: TreeBuilder, args: Args) -> object:
-    if len(args) != 7 or type(args[0]) is not StorageNode or args[0].dtype is None:
-        return REFUSED
-    return builder.tensor(
-        args[0], None, args[1], args[2], args[3], unreadable="it is quantised, and that is not read yet"
-    )
-
-
-def _rebuild_sparse(builder: TreeBuilder, args: Args) -> object:
-    if len(args) != 2 or type(args[1]) is not tuple:
-        return REFUSED
-    parts = args[1]
-    layout = brief(args[0]).removeprefix("torch.")
-    at = {3: 1, 4: 2 if type(parts[2]) is TensorRef else 1}.get(len(parts)) if len(parts) in (3, 4) else None
-    if at is None or type(parts[at]) is not TensorRef:
-        return REFUSED
-    values = parts[at]
-    assert isinstance(values, TensorRef)
-    return builder.listed(values.dtype, parts[at + 1], f"it is sparse ({layout}), and that is not read yet")
-
-
-def _rebuild_meta(builder: TreeBuilder, args: Args) -> object:
-    dtype = _dtype(args[0]) if len(args) == 4 else None
-    if dtype is None:
-        return REFUSED
-    return builder.listed(dtype, args[1], "it is a meta tensor: the file holds its shape but no values")
-
-
-def _rebuild_wrapper(builder: TreeBuilder, args: Args) -> object:
-    dtype = _dtype(args[1]) if len(args) == 8 else None
-    if dtype is None:
-        return REFUSED
-    return builder.listed(dtype, args[2], f"it is a wrapper ({brief(args[0], 60)}) whose values its class would make")
-
-
-def _tensor_class(builder: TreeBuilder, args: Args) -> object:
-    """Parameter and Variable of PyTorch before 0.4 are made around their tensor."""
-    if args and type(args[0]) is TensorRef and len(args) <= 2:
-        return args[0]
-    return Opaque("torch.nn.parameter.Parameter", args)
-
-
-def _load_from_bytes(builder: TreeBuilder, args: Args) -> object:
-    if len(args) != 1 or not isinstance(args[0], (bytes, ByteRange)):
-        return REFUSED
-    return builder.load_nested(args[0])
-
-
-def _reconstruct(builder: TreeBuilder, args: Args) -> object:
-    if not builder.arrays or len(args) != 3 or type(args[0]) is not Global or args[0].class_path != "numpy.ndarray":
-        return Opaque("numpy.ndarray", args)
-    return builder.new_array()
-
-
-def _frombuffer(builder: TreeBuilder, args: Args) -> object:
-    if not builder.arrays:
-        return Opaque("numpy.ndarray", args)
-    if len(args) != 4:
-        return REFUSED
-    made = numpy_array(builder.home, args[1], args[2], args[3] == "F", args[0], f"array/at {builder.at}")
-    return REFUSED if made is None else made
-
-
-def _scalar(builder: TreeBuilder, args: Args) -> object:
-    value = numpy_scalar(*args) if len(args) == 2 else None
-    return Opaque("numpy.core.multiarray.scalar", args) if value is None else value
-
-
-_HANDLERS: Final[dict[str, Callable[[TreeBuilder, Args], object]]] = {
-    **PLAIN_CALLS,
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
-    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
-    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
-    "torch._tensor._rebuild_from_type": _rebuild_from_type,
-    "torch.tensor._rebuild_from_type_v2": _rebuild_from_type,
-    "torch.tensor._rebuild_from_type": _rebuild_from_type,
-    "torch._utils._rebuild_qtensor": _rebuild_qtensor,
-    "torch._utils._rebuild_sparse_tensor": _rebuild_sparse,
-    "torch._utils._rebuild_meta_tensor_no_storage": _rebuild_meta,
-    "torch._utils._rebuild_wrapper_subclass": _rebuild_wrapper,
-    "torch.nn.parameter.Parameter": _tensor_class,
-    "torch.autograd.variable.Variable": _tensor_class,
-    "torch.storage._load_from_bytes": _load_from_bytes,
-    "numpy.core.multiarray._reconstruct": _reconstruct,
-    "numpy._core.multiarray._reconstruct": _reconstruct,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy._core.multiarray.scalar": _scalar,
-    "numpy.core.numeric._frombuffer": _frombuffer,
-    "numpy._core.numeric._frombuffer": _frombuffer,
-}
-
 _QUIET: Final = frozenset({"numpy.dtype", "numpy.ndarray"})
 
-
-def storage_class(node: object) -> str | None:
-    """The dtype a storage class stands for ("" for plain bytes), None when the node is no such class."""
-    return storage_dtype(node.class_path) if type(node) is Global else None
+_HANDLERS: Final[dict[str, Callable[[TreeBuilder, Args], object]]] = {**PLAIN_CALLS, **TENSOR_CALLS}
