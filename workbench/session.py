@@ -8,13 +8,15 @@ from pathlib import Path
 
 import traitlets
 
-from workbench.burn import sight
 from workbench.checkpoint import Checkpoint, open_checkpoint
+from workbench.diagnosis import Explanation, explain, findings_of
 from workbench.errors import WorkbenchError
 from workbench.finding import Finding, Repair
 from workbench.mapping import Cast, Layout, Mapping, Pick, Plan, Route, Rule, Selection
 from workbench.mapping.renaming import renamed
 from workbench.mapping.repairs import repaired
+from workbench.rows import repeats
+from workbench.rows.repeats import Repeats
 from workbench.target import Target
 
 _MAX_UNDO = 500
@@ -44,7 +46,8 @@ class Session(traitlets.HasTraits):
         self.error: WorkbenchError | None = None
         self.plan: Plan | None = None
         self.plan_number = 0
-        self._seen: tuple[object, tuple[Finding, ...]] | None = None
+        self._found: tuple[Plan, tuple[Finding, ...]] | None = None
+        self._odd: tuple[Plan, Repeats, tuple[Finding, ...]] | None = None
         self.target: Target | None = None
         self._mapping = mapping if mapping is not None else Mapping()
         self._undo: list[Step] = []
@@ -66,17 +69,26 @@ class Session(traitlets.HasTraits):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What reading found, what the chosen Burn would make of the file, and the lints of the mapping."""
+        """All that diagnosis finds in the file, for the chosen Burn, in the rules and towards the target."""
         plan = self.plan
         if plan is None:
             return ()
-        mapping = plan.mapping
-        seen = (plan.checkpoint, plan.reader, mapping.top_level_key, mapping.route)
-        if self._seen is None or self._seen[0] != seen:
-            reads_it = mapping.burn is not None and mapping.route == "original"
-            found = sight(plan.reader, plan.checkpoint, mapping.top_level_key).findings if reads_it else ()
-            self._seen = (seen, (*plan.checkpoint.findings, *found))
-        return (*self._seen[1], *plan.lints)
+        if self._found is None or self._found[0] is not plan:
+            self._found = (plan, findings_of(plan))
+        if self._odd is None or self._odd[0] is not plan:
+            known = self._odd is not None and self._odd[1].keys is plan.originals
+            blocks = self._odd[1] if known and self._odd is not None else Repeats(plan.originals, plan.tensors)
+            self._odd = (plan, blocks, tuple(repeats.findings(blocks, plan)))
+        return (*self._found[1], *self._odd[2])
+
+    def keep_findings(self, plan: Plan, findings: tuple[Finding, ...]) -> None:
+        """Take what was found elsewhere, on a thread, for `plan`, if that is still the current one."""
+        if plan is self.plan:
+            self._found = (plan, findings)
+
+    def explain(self, text: str) -> Explanation:
+        """What an error text of another program means for the open file and its mapping."""
+        return explain(text, plan=self.plan)
 
     # ---- files ------------------------------------------------------------------------------------
 

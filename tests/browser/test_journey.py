@@ -195,7 +195,7 @@ def test_a_whole_model_shows_its_classes_what_is_beside_it_and_its_values(lab: L
     lab.notebook_on("whole.pt")
     view, keyboard = lab.workbench(), lab.page.keyboard
     view.get_by_label("Top-level key").select_option("model")
-    expect(view.get_by_role("row", name="2, becomes 1, group of 2 tensors")).to_contain_text("Linear")
+    expect(view.get_by_role("row", name="{0,2}, becomes {0,1}, ×2, group of 4 tensors")).to_contain_text("Linear")
     view.get_by_role("row", name="Values of the file, not exported").click()
     keyboard.press("ArrowRight")
     expect(view.get_by_role("row", name="epoch, 7, not exported")).to_be_visible()

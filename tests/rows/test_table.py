@@ -6,6 +6,7 @@ import workbench as wb
 from tests.make.named import checkpoint_named
 from workbench.rows import Table, View
 from workbench.rows.outline import Outline
+from workbench.rows.repeats import Arranged
 
 NET = ["conv.conv1.bias", "conv.conv1.weight", "conv.conv2.weight"]
 
@@ -141,7 +142,7 @@ def test_a_tensor_that_is_also_a_group_shows_as_both(tmp_path):
 
 
 def test_a_key_of_a_hundred_thousand_segments_is_one_line():
-    assert len(Outline([".".join("a" * 100_000)])) == 1
+    assert len(Outline(Arranged([".".join("a" * 100_000)], [(0,)]))) == 1
 
 
 @pytest.mark.parametrize("bad", [{"arrangement": "sideways"}, {"chip": "loud"}])

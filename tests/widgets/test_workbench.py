@@ -211,3 +211,22 @@ def test_a_saved_notebook_shows_names_as_text(page, tmp_path):
     html = wb.Workbench(ckpt)._repr_mimebundle_()[0]["text/html"]
     assert "<img" not in html
     assert "&lt;img" in html
+
+
+def test_repeated_blocks_are_shown_singly_and_skipped_as_one(tmp_path, page):
+    keys = [f"layers.{n}.{name}" for n in range(4) for name in ("bias", "weight")]
+    asked = Asked(wb.Workbench(checkpoint_named(tmp_path, keys)), page)
+    fold = asked.ask("rows", **{"from": 0, "to": 40})["rows"][0]
+    assert (fold["key"], fold["tag"]) == ("layers.{0..3}", "×4")
+    assert asked.ask("repeat", id=fold["id"]) == {"repeats": True}
+    singly = asked.ask("rows", **{"from": 0, "to": 40})["rows"]
+    assert [row["key"] for row in singly if row["depth"] == 1] == [f"layers.{n}" for n in range(4)]
+    asked.ask("repeat", id=singly[1]["id"])
+    assert asked.ask("skip", ids=[fold["id"]]) == {"n": 8, "taken_back": False}
+    assert asked.view.plan.n_out == 0
+    assert asked.ask("inspect", id=fold["id"])["key"] == "layers.{0..3}"
+
+
+def test_a_line_without_repeats_says_so(asked):
+    (first, *_) = asked.ask("rows", **{"from": 0, "to": 40})["rows"]
+    assert asked.ask("repeat", id=first["id"]) == {"repeats": False}

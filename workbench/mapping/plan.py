@@ -167,6 +167,16 @@ class Plan:
         """What an adapter does to the tensor of a row."""
         return self._layouts[row][0] if row in self._layouts else ""
 
+    @property
+    def layouts(self) -> dict[int, str]:
+        """The rows that an adapter changes, and how."""
+        return {row: operation for row, (operation, _) in self._layouts.items()}
+
+    @property
+    def casts(self) -> dict[int, str]:
+        """The rows that get another dtype, and which."""
+        return self._casts
+
     def upto(self, n: int) -> Plan:
         """The plan of the first `n` rules: indices are closed up only after the last of them."""
         rules = self.mapping.rules

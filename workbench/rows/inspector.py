@@ -9,6 +9,7 @@ from workbench.core.text import bytes_text, shape_text
 from workbench.errors import printable
 from workbench.mapping import Plan
 from workbench.mapping.marks import Part, changes
+from workbench.rows.outline import Item
 from workbench.rows.sections import Extra, Section
 from workbench.rows.table import Table
 
@@ -42,13 +43,34 @@ def inspected(table: Table, line_id: str) -> Inspected:
     n = int(number) if number.isdecimal() and len(number) < 10 else -1
     if kind == "t:" and n < len(table.plan):
         return _tensor(table, n)
-    if kind == "g:" and n < len(table.outline):
-        item = table.outline[n]
-        sizes = [table.plan.sizes[row] for row in table.outline.order[item.start : item.end]]
-        return _answer(item.key, [], [("Tensors", f"{len(sizes):,}", False), _bytes(sum(sizes))])
+    if kind == "n:" and n < len(table.plan):
+        return _tensor(table, n)
+    if kind in ("g:", "r:"):
+        item = table.item(line_id)
+        if item is not None:
+            return _several(table, item)
     if kind == "x:" and n < len(table.extras):
         return _extra(table.extras[n])
     raise ValueError("no such line")
+
+
+def _several(table: Table, item: Item) -> Inspected:
+    """A group, or what stands for the same part of several blocks."""
+    plan, rows = table.plan, table.outline.order[item.start : item.end]
+    facts: list[Fact] = [("Tensors", f"{len(rows):,}", False), _bytes(sum(plan.sizes[row] for row in rows))]
+    if item.n > 1:
+        facts.insert(0, ("Blocks", f"{item.n:,}, alike in keys, shapes and dtypes", False))
+    if item.is_group:
+        return _answer(item.key, [], facts)
+    tensor, last = plan.tensors[rows[0]], plan.originals[rows[-1]]
+    each = f"{shape_text(tensor.shape)} · {tensor.n_elements:,} elements"
+    facts += [
+        ("Each", each, True),
+        ("dtype", tensor.dtype.name, True),
+        ("First", plan.originals[rows[0]], True),
+        ("Last", last, True),
+    ]
+    return _answer(item.key, _steps(plan, rows[0]), facts)
 
 
 def _tensor(table: Table, row: int) -> Inspected:
@@ -59,6 +81,9 @@ def _tensor(table: Table, row: int) -> Inspected:
         facts.append(("Layout", entry.layout, False))
     if entry.cast:
         facts.append(("Cast", f"to {entry.cast}", False))
+    difference = table.repeats.differing.get(row) if table.repeats.any else None
+    if difference is not None:
+        facts.append(("The others", difference.sentence, False))
     tag = table.tags.get(tensor.key)
     if tag is not None:
         facts.append(("Shared", f"{tag[0]}: {tag[1]}", False))

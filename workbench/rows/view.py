@@ -8,21 +8,23 @@ from typing import Final
 from workbench.mapping import Status
 
 ARRANGEMENTS: Final = ("nested", "flat", "flat-remapped")
-CHIPS: Final = ("all", *(str(status) for status in Status))
+CHIPS: Final = ("all", *(str(status) for status in Status), "differs")
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Arrangement, filter and folds. `open` holds the outline's lines of open groups, None for a fresh table's folds.
+    """Arrangement, filter and folds. `open` holds the names of open groups, None for a fresh table's folds.
 
-    A filter (a chip or a text to find) opens all groups that hold a hit; `closed` holds those shut since.
+    A filter (a chip or a text to find) opens all groups that hold a hit; `closed` holds those shut since. Below the
+    keys in `single` each repeated block is shown by itself.
     """
 
     arrangement: str = "nested"
     chip: str = "all"
     find: str = ""
-    open: frozenset[int] | None = None
-    closed: frozenset[int] = frozenset()
+    open: frozenset[str] | None = None
+    closed: frozenset[str] = frozenset()
+    single: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.arrangement not in ARRANGEMENTS:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from workbench import burn
+from workbench.diagnosis import Explanation
 from workbench.errors import printable
-from workbench.exporting import planned_files
-from workbench.finding import Finding
+from workbench.exporting import DEFAULT_FORMATS, FORMATS, planned_files
+from workbench.finding import Finding, Repair
 from workbench.mapping import Plan, regex
 from workbench.mapping.marks import changes
 from workbench.session import Session
@@ -21,6 +22,8 @@ Facts = dict[str, object]
 ENDINGS: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".npz", ".bpk", ".mpk")
 _MAX_FILES: Final = 12
 _MAX_FINDINGS: Final = 300
+_MAX_NAMED: Final = 12
+_MAX_OFFERED: Final = 6
 _MAX_LISTED: Final = 2_000
 _GROUP_VALUES: Final = 4
 _MAX_VALUE: Final = 60
@@ -86,7 +89,7 @@ def _open(session: Session, plan: Plan) -> Facts:
         "plan": {"number": session.plan_number, "ms": round(plan.seconds * 1_000)},
         "export": {
             "folder": f"{printable(Path(checkpoint.name).stem, 200)}.export",
-            "files": [{"name": name, "note": note} for name, note in planned_files(plan)],
+            "files": list(_files(plan)),
         },
     }
 
@@ -108,6 +111,14 @@ def _burn_choices(plan: Plan) -> Iterator[Facts]:
     yield {"value": "", "words": "No framework"}
 
 
+def _files(plan: Plan) -> Iterator[Facts]:
+    """What an export may write; `format` is "" for the file that is always there."""
+    formats = {name: format for format, name in FORMATS.items()}
+    for name, note in planned_files(plan, tuple(FORMATS)):
+        format = formats.get(name, "")
+        yield {"name": name, "note": note, "format": format, "on": not format or format in DEFAULT_FORMATS}
+
+
 def _finding(number: int, finding: Finding) -> Facts:
     return {
         "number": number,
@@ -117,7 +128,34 @@ def _finding(number: int, finding: Finding) -> Facts:
         "text": printable(finding.text, 1_000),
         "next": printable(finding.next_step, 600),
         "rule": finding.rule,
-        "repair": None if finding.repair is None else {"label": printable(finding.repair.label, 120)},
+        "repair": None if finding.repair is None else _repair(finding.repair),
+    }
+
+
+def _repair(repair: Repair) -> Facts:
+    key = dict(repair.arguments).get("top_level_key")
+    return {
+        "label": printable(repair.label, 120),
+        "do": repair.do,
+        "top_level_key": key if isinstance(key, str) else None,
+    }
+
+
+def explanation(found: Explanation, revision: int) -> Facts:
+    """The answer to a pasted error."""
+    return {
+        "revision": revision,
+        "known": found.known,
+        "title": printable(found.title, 400),
+        "cause": printable(found.cause, 1_500),
+        "wording": printable(found.wording, 200),
+        "here": [
+            {"name": printable(name, 200), "keys": [printable(key, 200) for key in keys[:4]], "n": len(keys)}
+            for name, keys in found.here[:_MAX_NAMED]
+        ],
+        "n_here": len(found.here),
+        "repairs": [_repair(repair) for repair in found.repairs[:_MAX_OFFERED]],
+        "still_there": found.still_there,
     }
 
 

@@ -28,6 +28,10 @@ class Args:
     def __init__(self, values: Mapping[str, object]) -> None:
         self._values = values
 
+    def has(self, name: str) -> bool:
+        """Whether the page says anything of it."""
+        return name in self._values
+
     def text(self, name: str) -> str:
         """A text; raises `BadQuestionError` otherwise, as the methods below."""
         value = self._values.get(name)

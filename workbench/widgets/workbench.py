@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,10 @@ import traitlets
 
 from workbench.checkpoint import Checkpoint
 from workbench.code import python_code, rules_from_code, rust_code
+from workbench.diagnosis import Explanation, findings_of
 from workbench.errors import ExportError, printable
-from workbench.exporting import export, planned_files
+from workbench.exporting import DEFAULT_FORMATS, export, fix, planned_files
+from workbench.finding import Finding
 from workbench.mapping import Mapping, Plan, Rule
 from workbench.rows import Table, View, inspected
 from workbench.session import Session
@@ -26,8 +26,8 @@ from workbench.widgets.target_facts import offers
 from workbench.widgets.wire import Answer, Args, Handler, answer
 
 _STATIC = Path(__file__).parent / "static"
-_QUICK = 20_000
-"""Tensors of a plan up to which its lints cost nothing that one could feel."""
+_QUICK = 3_000
+"""Tensors of a plan up to which its findings cost nothing that one could feel."""
 _PAUSE = 0.25
 """Seconds without an edit after which the findings of a larger plan are told."""
 
@@ -61,6 +61,7 @@ class Workbench(anywidget.AnyWidget):
         self._view = View()
         self._table_version = 0
         self._stop: int | None = None
+        self._explained: Explanation | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._following = False
         super().__init__()
@@ -68,6 +69,7 @@ class Workbench(anywidget.AnyWidget):
             "rows": self._rows,
             "view": self._change_view,
             "fold": self._fold,
+            "repeat": self._repeat,
             "step_find": self._step_find,
             "row_of": self._row_of,
             "stop_after": self._stop_after,
@@ -81,6 +83,9 @@ class Workbench(anywidget.AnyWidget):
             "take_suggestions": self._take_suggestions,
             "mend_target": self._mend_target,
             "repair": self._repair,
+            "fix": self._fix,
+            "explain": self._explain,
+            "repair_explained": self._repair_explained,
             "groups": self._groups,
             "add_rule": self._add_rule,
             "edit_rule": self._edit_rule,
@@ -151,19 +156,30 @@ class Workbench(anywidget.AnyWidget):
             self.summary = facts.summary(self._session)
             self.rules = facts.rules(self._session)
             self.revision += 1
-        self._tell_findings(soon=plan is not None and len(plan) > _QUICK)
+        self._tell_findings(later=plan is not None and len(plan) > _QUICK)
 
-    def _tell_findings(self, *, soon: bool) -> None:
-        """The findings at once; with `soon` when the kernel is idle, so that the rows of a large file come first."""
+    def _tell_findings(self, *, later: bool) -> None:
+        """The findings at once; with `later` after a pause, on a thread: the rows of a large file come first."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        if soon:
-            with contextlib.suppress(RuntimeError):  # without an event loop there is nothing to wait for
-                loop = asyncio.get_running_loop()
-                self._waiting = loop.call_later(_PAUSE, functools.partial(self._tell_findings, soon=False))
-                return
-        self.findings = facts.findings(self._session)
+        loop = _running_loop()
+        if later and loop is not None:
+            self._waiting = loop.call_later(_PAUSE, self._find_on_thread, loop)
+        else:
+            self.findings = facts.findings(self._session)
+
+    def _find_on_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        plan = self._session.plan
+        if plan is None:
+            return
+
+        def found(future: asyncio.Future[tuple[Finding, ...]]) -> None:
+            if not future.cancelled() and self._session.plan is plan and self._following:
+                self._session.keep_findings(plan, future.result())
+                self.findings = facts.findings(self._session)
+
+        loop.run_in_executor(None, findings_of, plan).add_done_callback(found)
 
     def _shown(self, plan: Plan) -> Plan:
         """The plan that the table shows: after the first rules only, where the user stopped it there."""
@@ -181,6 +197,7 @@ class Workbench(anywidget.AnyWidget):
             "find": self._view.find,
             "n_found": None if self._table is None else self._table.n_found,
             "stop": self._stop,
+            "n_differs": 0 if self._table is None else self._table.n_differs,
         }
 
     def _look(self, view: View) -> Answer:
@@ -229,6 +246,13 @@ class Workbench(anywidget.AnyWidget):
     def _fold(self, args: Args) -> Answer:
         view = self._open_table().fold(args.text("id"), open=args.flag("open"), siblings=args.flag("siblings"))
         return self._look(view)
+
+    def _repeat(self, args: Args) -> Answer:
+        """Show the blocks around a line singly, or fold them again."""
+        view = self._open_table().toggle_repeat(args.text("id"))
+        if view is not None:
+            self._look(view)
+        return {"repeats": view is not None}
 
     def _step_find(self, args: Args) -> Answer:
         table = self._open_table()
@@ -342,6 +366,33 @@ class Workbench(anywidget.AnyWidget):
         self._session.repair(repair)
         return {"label": repair.label}
 
+    def _fix(self, args: Args) -> Answer:
+        """Write the state_dict that a finding is about, as torch's state_dict() would give it."""
+        out = _path(args, "path")
+        done = fix(
+            self._open_plan().checkpoint,
+            out,
+            top_level_key=args.optional_text("top_level_key"),
+            overwrite=args.flag("overwrite"),
+        )
+        return {
+            "path": printable(str(done.path), 1_000),
+            "n_tensors": len(done.state_dict.tensors),
+            "nbytes": done.nbytes,
+            "left_out": [printable(f"{key}: {why}", 300) for key, why in done.left_out[:20]],
+        }
+
+    def _explain(self, args: Args) -> Answer:
+        self._explained = self._session.explain(args.text("text"))
+        return facts.explanation(self._explained, self._session.revision)
+
+    def _repair_explained(self, args: Args) -> Answer:
+        found, number = self._explained, args.number("repair")
+        if found is None or args.number("revision") != self._session.revision or not 0 <= number < len(found.repairs):
+            raise ValueError("the mapping has changed meanwhile: nothing was done")
+        self._session.repair(found.repairs[number])
+        return {"label": found.repairs[number].label}
+
     def _groups(self, args: Args) -> Answer:
         plan = self._open_plan()
         index = args.number("index")
@@ -403,14 +454,14 @@ class Workbench(anywidget.AnyWidget):
     def _check_folder(self, args: Args) -> Answer:
         plan = self._open_plan()
         folder = _folder(args)
-        names = [name for name, _ in planned_files(plan)]
+        names = [name for name, _ in planned_files(plan, _formats(args))]
         problem = "a file of this name is in the way" if folder.exists() and not folder.is_dir() else ""
         return {"n_replaced": sum(1 for name in names if (folder / name).exists()), "problem": problem}
 
     def _export(self, args: Args) -> Answer:
         plan = self._open_plan()
         folder = _folder(args)
-        done = export(plan, folder, overwrite=args.flag("overwrite"))
+        done = export(plan, folder, formats=_formats(args), overwrite=args.flag("overwrite"))
         return {
             "folder": printable(str(done.folder), 1_000),
             "paths": [printable(str(path), 1_000) for path in done.paths],
@@ -435,10 +486,25 @@ class Workbench(anywidget.AnyWidget):
         return f"<Workbench: {'nothing is open' if why is None else printable(why.title, 200)}>"
 
 
+def _formats(args: Args) -> tuple[str, ...]:
+    return tuple(args.texts("formats")) if args.has("formats") else DEFAULT_FORMATS
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _folder(args: Args) -> Path:
-    text = args.text("folder").strip()
+    return _path(args, "folder")
+
+
+def _path(args: Args, name: str) -> Path:
+    text = args.text(name).strip()
     if not text or "\0" in text:
         raise ExportError(
-            "No folder is named.", next_step="Type the folder that the files should go to.", code="no-folder"
+            f"No {name} is named.", next_step=f"Type the {name} that is to be written.", code=f"no-{name}"
         )
     return Path(text).expanduser()

@@ -25,11 +25,15 @@ export function createExport(app) {
   let coded = "";
   let visible = false;
 
+  /** @type {Set<string> | null} the formats that are ticked; null before the first file */
+  let ticked = null;
+
   const name = () => folder.value.trim();
+  const formats = () => app.summary().export.files.map((file) => file.format).filter((format) => format && ticked?.has(format));
   const ask = newest(async () => {
     const wanted = name();
     if (!wanted || app.summary().state !== "open") return;
-    const answer = await app.ask("check_folder", { folder: wanted }).catch((/** @type {Fault} */ fault) => ({ n_replaced: 0, problem: fault.title }));
+    const answer = await app.ask("check_folder", { folder: wanted, formats: formats() }).catch((/** @type {Fault} */ fault) => ({ n_replaced: 0, problem: fault.title }));
     if (wanted !== name()) return;
     check = { folder: wanted, ...answer };
     words();
@@ -80,12 +84,13 @@ export function createExport(app) {
     if (running) return "the export is running";
     if (block) return block.title;
     if (!name()) return "name a folder";
+    if (formats().length === 0) return "tick a file of weights";
     if (check.folder === name() && check.problem) return check.problem;
     return "";
   }
 
   function words() {
-    const n = app.summary().export?.files.length ?? 0;
+    const n = 1 + formats().length;
     const replaced = check.folder === name() ? check.n_replaced : 0;
     const verb = running ? "Exporting…" : replaced ? `Replace ${plural(replaced, "file")}` : `Export ${plural(n, "file")}`;
     fill(go, h("span", {}, verb));
@@ -105,7 +110,7 @@ export function createExport(app) {
     if (reason()) return;
     const wanted = name();
     if (check.folder !== wanted) {
-      const answer = await app.ask("check_folder", { folder: wanted }).catch((/** @type {Fault} */ fault) => void failed(fault));
+      const answer = await app.ask("check_folder", { folder: wanted, formats: formats() }).catch((/** @type {Fault} */ fault) => void failed(fault));
       if (!answer || wanted !== name()) return;
       check = { folder: wanted, ...answer };
       words();
@@ -116,7 +121,7 @@ export function createExport(app) {
     words();
     const slow = setTimeout(() => fill(outcome, h("div", { class: "wb-progress", role: "progressbar", "aria-label": "Export is running" }, h("span"))), 300);
     try {
-      done(await app.ask("export", { folder: wanted, overwrite: check.n_replaced > 0 }));
+      done(await app.ask("export", { folder: wanted, overwrite: check.n_replaced > 0, formats: formats() }));
     } catch (fault) {
       failed(/** @type {Fault} */ (fault));
     } finally {
@@ -143,10 +148,26 @@ export function createExport(app) {
         fault.code && h("div", { class: "wb-second wb-code" }, fault.code))));
   }
 
+  /** @param {{name: string, note: string, format: string}} file */
+  function fileLine(file) {
+    const box = h("input", { type: "checkbox", class: "wb-check" });
+    box.checked = !file.format || ticked?.has(file.format) === true;
+    box.disabled = !file.format;
+    app.on(box, "change", () => {
+      if (box.checked) ticked?.add(file.format);
+      else ticked?.delete(file.format);
+      check = { folder: "", n_replaced: 0, problem: "" };
+      words();
+      void ask();
+    });
+    return h("li", {}, h("label", { class: "wb-fileline" }, box, h("span", { class: "wb-code" }, file.name)), h("span", { class: "wb-second" }, file.note));
+  }
+
   let exported = "";
   function update() {
     const summary = app.summary();
     if (summary.state !== "open") return;
+    ticked ??= new Set(summary.export.files.filter((file) => file.on).map((file) => file.format));
     if (summary.path !== path) {
       path = summary.path;
       typed = false;
@@ -164,7 +185,7 @@ export function createExport(app) {
     const now = JSON.stringify(summary.export.files);
     if (now !== exported) {
       exported = now;
-      fill(files, ...summary.export.files.map((file) => h("li", {}, h("span", { class: "wb-code" }, file.name), h("span", { class: "wb-second" }, file.note))));
+      fill(files, ...summary.export.files.map(fileLine));
     }
     words();
     void written();

@@ -27,7 +27,7 @@ export const TABLE = {
   ArrowUp: "up", ArrowDown: "down", PageUp: "page-up", PageDown: "page-down", Home: "first", End: "last",
   ArrowRight: "in", ArrowLeft: "out", "*": "siblings", Space: "toggle", "Shift+ArrowUp": "extend-up",
   "Shift+ArrowDown": "extend-down", "Ctrl+A": "all", "Ctrl+C": "copy", Escape: "one", Enter: "open",
-  F2: "rename", Delete: "skip",
+  F2: "rename", Delete: "skip", F: "repeat",
 };
 
 /** What a key does on a rule that is not being typed in. @type {Record<string, string>} */
@@ -48,7 +48,7 @@ export const LIST = [
   ["Anywhere", [["F6, Shift F6", "next, previous region"], ["/", "find"], ["N", "new rule"], ["?", "this list"], ["Ctrl Z, Ctrl Shift Z", "undo, redo"]]],
   ["Table", [["↑ ↓ PgUp PgDn Home End", "move"], ["→ ←", "open, then first child; close, then parent"], ["*", "open all siblings"],
     ["Space, Shift ↑ ↓, Ctrl A", "select, extend, all"], ["Ctrl C", "copy full keys"], ["Enter", "to the Inspector"],
-    ["F2", "rename this key"], ["Delete", "skip, or take back"], ["G", "rule from the chosen keys"]]],
+    ["F2", "rename this key"], ["Delete", "skip, or take back"], ["F", "each repeated block singly, or folded"], ["G", "rule from the chosen keys"]]],
   ["Find", [["Enter, Shift Enter", "next, previous hit"], ["Esc", "clear"]]],
   ["Rules", [["↑ ↓", "move"], ["Enter", "edit the pattern"], ["Space", "on, off"], ["Alt ↑ ↓", "move the rule"], ["Delete", "delete the rule"],
     [".", "stop after this rule"], ["Ctrl .", "take its first mend"]]],

@@ -14,9 +14,9 @@ function originalCell(row, look) {
   const group = row.kind === "group";
   const fold = look.nested && h("span", { class: group ? "wb-fold" : "wb-leaf" }, group && icon(row.open ? "down" : "right"));
   return h("div", { role: "gridcell", class: "wb-cell wb-key", title: row.key || null },
-    guides, fold, h("span", { class: group ? "wb-text wb-module" : "wb-text", dir: "ltr" }, ...marked(elide(row.label, most))),
+    guides, fold, h("span", { class: `wb-text${group ? " wb-module" : ""}${row.tag ? " wb-keep" : ""}`, dir: "ltr" }, ...marked(elide(row.label, most))),
     row.note && h("span", { class: "wb-class", dir: "ltr" }, row.note),
-    row.tag && h("span", { class: "wb-tag", title: row.tag_title }, row.tag));
+    row.tag && h("span", { class: / differs?\b|^differs /.test(row.tag) ? "wb-tag wb-tagodd" : "wb-tag", title: row.tag_title || row.tag }, row.tag));
 }
 
 /** @param {Row} row @param {Look} look */
@@ -30,6 +30,11 @@ function remappedCell(row, look) {
 /** @param {Row} row @param {Look} look */
 function statusCell(row, look) {
   const shape = STATUS_ICONS[row.status];
+  const odd = row.differs && ["unchanged", "remapped", "reindexed"].includes(row.status);
+  if (odd) {
+    return h("div", { role: "gridcell", class: "wb-cell wb-state wb-s-differs", title: `${row.differs}: not as in the other blocks; ${row.status}` },
+      icon("triangle"), h("span", { class: look.columns.word ? "wb-text" : "wb-hidden" }, row.differs));
+  }
   const said = row.reason ? `${row.status_text}: ${row.reason}` : row.kind === "group" ? `${row.status} ${row.status_text}` : row.status_text;
   return h("div", { role: "gridcell", class: `wb-cell wb-state wb-s-${shape ? row.status : "unchanged"}`, title: said },
     shape && icon(shape), h("span", { class: look.columns.word ? "wb-text" : "wb-hidden" }, row.status_text));
@@ -44,13 +49,23 @@ export function drawRow(el, row, look) {
   set(el, "aria-label", row.aria);
   set(el, "aria-busy", null);
   el.dataset.id = row.id;
+  if (row.kind === "note") return drawNote(el, row, look);
   fill(el,
     originalCell(row, look),
     remappedCell(row, look),
     h("div", { role: "gridcell", class: number ? "wb-cell wb-code" : "wb-cell wb-second" }, h("span", { class: "wb-text" }, row.shape)),
-    look.columns.dtype && h("div", { role: "gridcell", class: "wb-cell wb-code" }, h("span", { class: "wb-text" }, row.dtype)),
+    look.columns.dtype && h("div", { role: "gridcell", class: row.differs === "dtype" ? "wb-cell wb-code wb-dtype wb-odddtype" : "wb-cell wb-code wb-dtype" }, h("span", { class: "wb-text" }, row.dtype)),
     look.columns.size && h("div", { role: "gridcell", class: "wb-cell wb-number" }, row.size),
     statusCell(row, look));
+}
+
+/** A sentence below a tensor, over all columns. @param {HTMLElement} el @param {Row} row @param {Look} look */
+function drawNote(el, row, look) {
+  el.classList.add("wb-noterow");
+  const text = row.label.map(([piece]) => piece).join("");
+  const cell = h("div", { role: "gridcell", class: "wb-cell", title: text }, icon("triangle"), h("span", { class: "wb-text" }, text));
+  cell.style.paddingLeft = `${8 + (look.nested ? row.depth * 16 + 16 : 0)}px`;
+  fill(el, cell);
 }
 
 /** A row that is not there yet: grey bars, as long as keys are. @param {HTMLElement} el @param {number} i */

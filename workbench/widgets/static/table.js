@@ -9,7 +9,7 @@ import { count, plural } from "./text.js";
 /** @type {[Chip, string, string][]} */
 const CHIPS = [
   ["all", "All", ""], ["remapped", "Remapped", "arrow"], ["reindexed", "Reindexed", "hash"], ["unchanged", "Unchanged", "equals"],
-  ["skipped", "Skipped", "skip"], ["collision", "Collisions", "merge"],
+  ["skipped", "Skipped", "skip"], ["collision", "Collisions", "merge"], ["differs", "Differs", "differs"],
 ];
 const ARRANGEMENTS = { nested: "Nested by original", flat: "Flat, by original key", "flat-remapped": "Flat, by remapped key" };
 const HEADS = ["Original key", "Remapped key", "Shape", "dtype", "Size", "Status"];
@@ -168,6 +168,11 @@ export function createTable(app, inspector) {
     }
     if (action === "rename") return row?.kind === "tensor" && row.id.startsWith("t:") ? edit.rename(row) : app.say("Only a tensor can be renamed; a rule moves a group.");
     if (action === "skip") return skip();
+    if (action === "repeat") {
+      const answer = row && await app.ask("repeat", { id: row.id }).catch((fault) => void app.fail(fault));
+      if (answer && !answer.repeats) app.say("Nothing repeats here.");
+      return;
+    }
     if (action === "open") return inspector.open();
     if (action === "siblings") return fold(i, true, true);
     if (action === "toggle") return rows.toggle(i);
@@ -213,13 +218,14 @@ export function createTable(app, inspector) {
     const focused = chips.contains(document.activeElement);
     for (const [chip, words] of CHIPS) {
       const node = /** @type {HTMLElement} */ (chips.querySelector(`[data-chip="${chip}"]`));
-      const n = counts?.[chip] ?? 0;
+      const n = chip === "differs" ? table.n_differs : counts?.[chip] ?? 0;
       /** @type {Element} */ (node.lastElementChild).textContent = count(n);
       set(node, "aria-pressed", String(table.chip === chip));
       set(node, "aria-label", `${words} ${count(n)}`);
       if (!focused) node.tabIndex = table.chip === chip ? 0 : -1;
     }
     el.classList.toggle("wb-collides", (counts?.collision ?? 0) > 0);
+    el.classList.toggle("wb-odd", table.n_differs > 0);
     el.classList.toggle("wb-flat", table.arrangement !== "nested");
     el.classList.toggle("wb-finding", table.find !== "");
     showFound(table.n_found);

@@ -7,7 +7,7 @@ export type Status = "unchanged" | "remapped" | "reindexed" | "skipped" | "colli
 export interface Row {
   i: number;
   id: string;
-  kind: "group" | "tensor";
+  kind: "group" | "tensor" | "note"; // note: a sentence below a tensor
   depth: number;
   open?: boolean;
   key: string;
@@ -22,6 +22,7 @@ export interface Row {
   size: string;
   status: Status;
   status_text: string;
+  differs: string; // how it differs from the other blocks
   hit: boolean;
   reason: string;
   aria: string;
@@ -49,7 +50,7 @@ export interface Summary {
   dtypes: { dtype: string; n_tensors: number; nbytes: number }[];
   top_level_keys: { key: string; n_tensors: number; nbytes: number }[];
   top_level_key: string | null;
-  counts: Record<Chip, number>;
+  counts: Record<Exclude<Chip, "differs">, number>;
   equation: { found: number; out: number; skipped: number; collision: number; outside: number };
   n_collisions: number;
   blocked: { title: string; text: string } | null;
@@ -58,7 +59,7 @@ export interface Summary {
   plan: { number: number; ms: number };
   undo: string | null;
   redo: string | null;
-  export: { folder: string; files: { name: string; note: string }[] };
+  export: { folder: string; files: { name: string; note: string; format: string; on: boolean }[] };
   error: Fault | null;
   folder: { path: string; nbytes: number }[];
   target: TargetFacts | null;
@@ -66,6 +67,7 @@ export interface Summary {
   burn_choices: { value: string; words: string }[];
 }
 
+export interface RepairFacts { label: string; do: string; top_level_key: string | null }
 export interface FindingFacts {
   number: number; // place in the list of the session
   code: string;
@@ -74,7 +76,18 @@ export interface FindingFacts {
   text: string;
   next: string;
   rule: number | null;
-  repair: { label: string } | null;
+  repair: RepairFacts | null;
+}
+export interface Explained {
+  revision: number;
+  known: boolean;
+  title: string;
+  cause: string;
+  wording: string;
+  here: { name: string; keys: string[]; n: number }[];
+  n_here: number;
+  repairs: RepairFacts[];
+  still_there: boolean | null;
 }
 export interface Inspected {
   key: string;
@@ -102,7 +115,7 @@ export interface SuggestAnswer {
   ambiguous: string[];
 }
 
-export type Chip = "all" | "remapped" | "reindexed" | "unchanged" | "skipped" | "collision";
+export type Chip = "all" | "remapped" | "reindexed" | "unchanged" | "skipped" | "collision" | "differs";
 export interface Rule { pattern: string; replacement: string; enabled: boolean; n_keys: number | null }
 export interface Table {
   version: number;
@@ -111,6 +124,7 @@ export interface Table {
   chip: Chip;
   find: string;
   n_found: number | null;
+  n_differs: number; // tensors that differ from those of the other blocks
   stop: number | null; // how many rules are applied; null for all
 }
 
@@ -128,8 +142,12 @@ export interface Questions {
   rows: [{ from: number; to: number }, RowsAnswer];
   view: [{ arrangement?: string; chip?: string; find?: string }, { version: number; total: number; n_found: number | null }];
   fold: [{ id: string; key: string; open: boolean; siblings: boolean }, { version: number; total: number }];
+  repeat: [{ id: string }, { repeats: boolean }];
   step_find: [{ from: number; direction: 1 | -1 }, { row: number; number: number; n_found: number }];
   inspect: [{ id: string }, Inspected];
+  fix: [{ path: string; top_level_key: string | null; overwrite: boolean }, { path: string; n_tensors: number; nbytes: number; left_out: string[] }];
+  explain: [{ text: string }, Explained];
+  repair_explained: [{ repair: number; revision: number }, { label: string }];
   repair: [{ finding: number; revision: number }, { label: string }];
   stop_after: [{ rules: number | null }, {}];
   use_target: [{ text: string }, {}];
@@ -153,8 +171,8 @@ export interface Questions {
   open: [{ path: string }, {}];
   code: [{ language: string }, { text: string }];
   paste_rules: [{ text: string }, { n: number; left: string[] }];
-  check_folder: [{ folder: string }, { n_replaced: number; problem: string }];
-  export: [{ folder: string; overwrite: boolean }, ExportAnswer];
+  check_folder: [{ folder: string; formats: string[] }, { n_replaced: number; problem: string }];
+  export: [{ folder: string; overwrite: boolean; formats: string[] }, ExportAnswer];
 }
 export type Ask = <K extends keyof Questions>(name: K, args: Questions[K][0]) => Promise<Questions[K][1]>;
 
@@ -189,6 +207,8 @@ export interface App {
   /** Runs a question whose answer is not needed; an error is shown. */
   tell<K extends keyof Questions>(name: K, args: Questions[K][0]): Promise<void>;
   undo(direction: "undo" | "redo"): void;
+  /** Brings a tab of the panel to the front, with the focus. */
+  show(tab: string): void;
 }
 
 export interface Part {

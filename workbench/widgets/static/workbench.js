@@ -35,6 +35,7 @@ function render({ model, el, signal: outer }) {
     say: (text) => status.say(text),
     fail: (fault) => banner.fail(fault),
     tell: (name, args) => app.ask(name, args).then(() => undefined, (/** @type {Fault} */ fault) => banner.fail(fault)),
+    show: (tab) => panel.show(tab, true),
     undo(direction) {
       if (app.summary()[direction] === null) return app.say(`Nothing to ${direction}.`);
       app.ask(direction, {}).then(({ label }) => app.say(`${direction === "undo" ? "Undone" : "Redone"}: ${label}`), banner.fail);
@@ -107,9 +108,15 @@ function render({ model, el, signal: outer }) {
   });
 
   let waiting = false;
+  let path = "";
   function update() {
     waiting = false;
     if (signal.aborted) return;
+    if (app.summary().path !== path) {
+      path = app.summary().path;
+      // What is wrong with a file comes first, once.
+      if (app.findings().items.some((finding) => finding.severity !== "note")) panel.show("Findings");
+    }
     const summary = app.summary();
     const open = summary.state === "open";
     const focused = root.contains(document.activeElement);

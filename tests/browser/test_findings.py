@@ -1,0 +1,95 @@
+"""What the screen says is wrong, and the way out: findings, and an error that was pasted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.oracles import torch
+
+if TYPE_CHECKING:
+    from conftest import LabPage
+
+BURN_ERROR = (
+    "DeserializeError(\"Serde error: other error: Missing source values for the 'conv1' field of type "
+    "'Conv2dRecordItem'. Please verify the source data and ensure the field name is correct\")"
+)
+
+
+def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("WORKBENCH_PICTURES", tmp_path))
+    lab.page.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_pasted_burn_error_is_answered_with_the_rule_that_ends_it(lab: LabPage, tmp_path: Path, theme) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    lab.theme(theme)
+    view = lab.workbench()
+    view.get_by_role("tab", name="Findings").click()
+    view.get_by_label("Error text").fill(BURN_ERROR)
+    expect(view.get_by_text("The model has a field that the file has nothing for.")).to_be_visible()
+    mend = view.get_by_role("button", name=r"Add rule `^conv\.` → nothing")
+    expect(mend).to_be_visible()
+    picture(lab, f"error-{theme}", tmp_path)
+    mend.press("Enter")
+    expect(view.get_by_text("This error is gone.")).to_be_visible()
+    expect(view.get_by_role("row", name="conv.conv1.bias, becomes conv1.bias, ")).to_be_visible()
+    expect(view.get_by_role("group", name="Rule 1, 3 keys")).to_be_visible()
+
+
+def test_an_error_that_is_not_known_is_called_so(lab: LabPage) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = lab.workbench()
+    view.get_by_role("tab", name="Findings").click()
+    view.get_by_label("Error text").fill("segfault in my own loader near conv.conv1.weight")
+    expect(view.get_by_text("Not known")).to_be_visible()
+    expect(view.get_by_role("tabpanel", name="Findings")).to_contain_text("conv.conv1.weight")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_state_dict_of_a_whole_model_is_written_in_three_key_strokes(lab: LabPage, tmp_path: Path, theme) -> None:
+    nn = torch().nn
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    torch().save(model, lab.server.root / f"whole_{theme}.pt")
+    lab.notebook_on(f"whole_{theme}.pt")
+    lab.theme(theme)
+    view, keyboard = lab.workbench(), lab.page.keyboard
+    panel = view.get_by_role("tabpanel", name="Findings")
+    expect(panel).to_contain_text("This file holds the whole model, not its state_dict.")
+    panel.get_by_role("button", name="Write the state_dict").press("Enter")
+    field = view.get_by_label("File to write")
+    expect(field).to_be_focused()
+    expect(field).to_have_value(f"whole_{theme}.state_dict.safetensors")
+    field.fill(f"whole_{theme}.state_dict.pt")
+    keyboard.press("Enter")
+    expect(view.get_by_text("read back and equal")).to_be_visible()
+    expect(view.get_by_role("button", name="Open it")).to_be_focused()
+    picture(lab, f"whole-{theme}", tmp_path)
+
+    written = torch().load(lab.server.root / f"whole_{theme}.state_dict.pt", weights_only=True)
+    expected = model.state_dict()
+    assert list(written) == list(expected)
+    assert all(torch().equal(written[key], expected[key]) for key in expected)
+    keyboard.press("Enter")
+    expect(view.get_by_text(f"whole_{theme}.state_dict.pt").first).to_be_visible()
+    expect(view.get_by_text("flat state_dict")).to_be_visible()
+
+
+def test_a_whole_model_under_a_key_is_found_and_its_key_is_chosen(lab: LabPage, tmp_path: Path) -> None:
+    nn = torch().nn
+    torch().save({"model": nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), "epoch": 7},
+                 lab.server.root / "trained.pt")  # fmt: skip
+    lab.notebook_on("trained.pt")
+    view = lab.workbench()
+    view.get_by_role("tab", name="Findings").click()
+    panel = view.get_by_role("tabpanel", name="Findings")
+    expect(panel).to_contain_text("`model` holds a whole model.")
+    picture(lab, "findings", tmp_path)
+    panel.get_by_role("button", name="Read below model").click()
+    expect(view.get_by_label("Top-level key")).to_have_value("model")
+    expect(panel).not_to_contain_text("Read below model")
