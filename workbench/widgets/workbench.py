@@ -48,7 +48,7 @@ class Workbench(anywidget.AnyWidget):
     summary = traitlets.Dict().tag(sync=True)
     rules: traitlets.List[facts.Facts] = traitlets.List().tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
-    findings = traitlets.Dict().tag(sync=True)
+    findings = traitlets.Dict({"revision": -1, "items": [], "n": 0}).tag(sync=True)
 
     def __init__(self, source: str | Path | Checkpoint | Session | None = None, mapping: Mapping | None = None) -> None:
         if isinstance(source, Session):
