@@ -28,8 +28,10 @@ def test_what_the_user_froze_stays_frozen() -> None:
     try:
         n = gc.get_freeze_count()
         with collector.paused():
-            pass
-        assert gc.get_freeze_count() == n
+            made = [[each] for each in range(n)]
+        # Frozen objects may be freed meanwhile, one by one; none is thawed, and none of the new ones is frozen.
+        assert n // 2 < gc.get_freeze_count() <= n
+        assert len(made) == n
     finally:
         gc.unfreeze()
 

@@ -11,6 +11,7 @@ from workbench.burn.inventory import Inventory, kind_of
 from workbench.burn.readers import Reader
 from workbench.burn.versions import reader_for
 from workbench.checkpoint import Checkpoint
+from workbench.core.tensor import UNKNOWN
 from workbench.core.text import count_text
 from workbench.core.tree import Dict, module_parts
 from workbench.errors import printable
@@ -522,6 +523,11 @@ def _burnpack(reader: Reader, checkpoint: Checkpoint, found: Inventory, key: str
             else "invalid type: sequence, expected str or bytes"
         )
         yield Refusal("burn-bool-spelling", text, f'Metadata deserialization error: Semantic(None, "{why}")')
+    unknown = next((tensor for tensor in checkpoint.tensors if tensor.dtype == UNKNOWN), None)
+    if unknown is not None:
+        yield Refusal(
+            "burn-unknown-dtype", f"The tensor `{printable(unknown.key, 100)}` has a dtype that no Burn knows."
+        )
     if not reader.checks_extents:
         return
     if is_unpadded(checkpoint):
