@@ -15,8 +15,6 @@ from workbench.finding import Finding, Repair
 from workbench.mapping import Cast, Layout, Mapping, Pick, Plan, Route, Rule, Selection
 from workbench.mapping.renaming import renamed
 from workbench.mapping.repairs import repaired
-from workbench.rows import repeats
-from workbench.rows.repeats import Repeats
 from workbench.target import Target
 
 _MAX_UNDO = 500
@@ -47,7 +45,6 @@ class Session(traitlets.HasTraits):
         self.plan: Plan | None = None
         self.plan_number = 0
         self._found: tuple[Plan, tuple[Finding, ...]] | None = None
-        self._odd: tuple[Plan, Repeats, tuple[Finding, ...]] | None = None
         self.target: Target | None = None
         self._mapping = mapping if mapping is not None else Mapping()
         self._undo: list[Step] = []
@@ -75,11 +72,7 @@ class Session(traitlets.HasTraits):
             return ()
         if self._found is None or self._found[0] is not plan:
             self._found = (plan, findings_of(plan))
-        if self._odd is None or self._odd[0] is not plan:
-            known = self._odd is not None and self._odd[1].keys is plan.originals
-            blocks = self._odd[1] if known and self._odd is not None else Repeats(plan.originals, plan.tensors)
-            self._odd = (plan, blocks, tuple(repeats.findings(blocks, plan)))
-        return (*self._found[1], *self._odd[2])
+        return self._found[1]
 
     def keep_findings(self, plan: Plan, findings: tuple[Finding, ...]) -> None:
         """Take what was found elsewhere, on a thread, for `plan`, if that is still the current one."""

@@ -91,3 +91,14 @@ def test_help_names_the_ways_in():
     said = workbench("diagnose", "--help").stdout
     for option in ("--error", "--burn", "--mapping", "--target", "--deep", "--json"):
         assert option in said
+
+
+def test_the_one_block_of_another_dtype_is_named_with_the_others(tmp_path):
+    torch = the_torch()
+    weights = {f"layers.{n}.q.weight": torch.zeros(2, 2, dtype=torch.bfloat16) for n in range(6)}
+    torch.save(weights | {"layers.4.q.weight": torch.zeros(2, 2)}, tmp_path / "net.pt")
+    said = workbench("diagnose", tmp_path / "net.pt").stdout
+    assert "layers.4.q.weight is float32, and bfloat16 in the 5 other blocks." in said
+    assert "Cast it to bfloat16" in said
+    torch.save(weights, tmp_path / "net.pt")
+    assert "block-differs" not in workbench("diagnose", tmp_path / "net.pt").stdout

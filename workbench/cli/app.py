@@ -130,6 +130,14 @@ Reindex = Annotated[
         show_default=False,
     ),
 ]
+TargetFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--target",
+        metavar="FILE",
+        help="What the result is to fit: Rust source of a Burn model, another checkpoint, JSON, CSV or a list.",
+    ),
+]
 Burn = Annotated[
     str | None,
     typer.Option(
@@ -233,14 +241,7 @@ def remap(
     burn: Burn = None,
     api: Api = None,
     route: Route = None,
-    target: Annotated[
-        Path | None,
-        typer.Option(
-            "--target",
-            metavar="FILE",
-            help="What the result is to fit: Rust source of a Burn model, another checkpoint, JSON, CSV or a list.",
-        ),
-    ] = None,
+    target: TargetFile = None,
     suggest: Annotated[
         bool,
         typer.Option(
@@ -386,14 +387,7 @@ def diagnose(
     ] = None,
     burn: Burn = None,
     mapping: MappingFile = None,
-    target: Annotated[
-        Path | None,
-        typer.Option(
-            "--target",
-            metavar="FILE",
-            help="What the result is to fit: Rust source of a Burn model, another checkpoint, JSON, CSV or a list.",
-        ),
-    ] = None,
+    target: TargetFile = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Read the values too: NaN, infinity, tensors of zeros or of one number.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.core.text import count_text
 from workbench.diagnosis import models, names, storages, top_level
+from workbench.diagnosis.blocks import blocks
 from workbench.diagnosis.case import MAX_KEYS, Case, named
 from workbench.errors import printable
 from workbench.finding import Finding, Severity
@@ -65,6 +66,7 @@ DETECTORS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     names.counters,
     storages.large_storages,
     storages.tied,
+    blocks,
     coverage,
 )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,13 @@ import numpy.typing as npt
 from workbench.core import collector
 from workbench.core.tensor import TensorRef
 from workbench.core.text import count_text, shape_text
-from workbench.finding import Finding, Repair, Severity
 from workbench.mapping import Plan
 from workbench.mapping.plan import STATUSES, Status
 from workbench.rows.numbers import INTEGER, alike, braces
 
+_SKIPPED = STATUSES.index(Status.SKIPPED)
 _MAX_DEPTH = 6
 """How deep folds lie in folds."""
-_MAX_CASTS = 50
-_SKIPPED = STATUSES.index(Status.SKIPPED)
 
 Entry = tuple[str, Sequence[int]]
 """The rest of a key, and the rows that have it: one, or one of each block of the folds around it."""
@@ -388,37 +386,6 @@ def _parted(table: npt.NDArray[Any], group: list[int]) -> list[list[int]]:
     for number, look in zip(group, np.ascontiguousarray(table.T), strict=True):
         by_look.setdefault(look.tobytes(), []).append(number)
     return list(by_look.values())
-
-
-def findings(repeats: Repeats, plan: Plan) -> Iterator[Finding]:
-    """The blocks of which one is of another dtype than the others, with the cast that mends it."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    casts = plan.casts
-    for row, one in repeats.differing.items():
-        if one.dtype and plan.codes[row] != _SKIPPED and casts.get(row) != one.dtype:
-            groups.setdefault((one.group, one.dtype), []).append(row)
-    for (_, dtype), rows in groups.items():
-        one = repeats.differing[rows[0]]
-        tensor, key = repeats.tensors[rows[0]], repeats.keys[rows[0]]
-        more = f", as are {len(rows) - 1:,} more tensors that differ" if len(rows) > 2 else ""
-        more = f", as is {repeats.keys[rows[1]]}" if len(rows) == 2 else more
-        repair = None
-        if len(rows) <= _MAX_CASTS:
-            value = cast(list[object], plan.mapping.to_json()["casts"])
-            new = [
-                {"dtype": dtype, "from_dtype": None, "pick": {"kind": "key", "text": repeats.keys[row]}} for row in rows
-            ]
-            label = f"Cast {'it' if len(rows) == 1 else f'the {len(rows)}'} to {dtype}"
-            repair = Repair.make(label, "set", field="casts", value=[*value, *new])
-        yield Finding(
-            "block-differs",
-            Severity.WARNING,
-            "",
-            f"{key} is {tensor.dtype.name}, and {dtype} in the {one.n_others:,} other blocks{more}.",
-            "A merge or a fine-tune often leaves one layer in another dtype. Burn keeps each tensor as it is.",
-            keys=tuple(repeats.keys[row] for row in rows[:100]),
-            repair=repair,
-        )
 
 
 def _look(tensor: TensorRef) -> tuple[tuple[int, ...], str]:
