@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.diagnosis import Explanation, diagnose, explain
     from workbench.errors import (
         CollisionError,
+        ExportCancelled,
         ExportError,
         MappingError,
         NotACheckpointError,
@@ -57,6 +58,7 @@ _HOMES = {
     "CollisionError": "errors",
     "Coverage": "mapping",
     "Explanation": "diagnosis",
+    "ExportCancelled": "errors",
     "ExportError": "errors",
     "ExportResult": "exporting",
     "Finding": "finding",
@@ -103,6 +105,7 @@ __all__ = [
     "CollisionError",
     "Coverage",
     "Explanation",
+    "ExportCancelled",
     "ExportError",
     "ExportResult",
     "Finding",

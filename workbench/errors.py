@@ -8,7 +8,8 @@
      ├─ RuleError               a pattern is no regex
      ├─ MappingError            a mapping file is not one of ours, or a field of it is wrong
      └─ ExportError             nothing was written
-         └─ CollisionError      because two keys would become one
+         ├─ CollisionError      because two keys would become one
+         └─ ExportCancelled     because whoever asked for it said stop
 
 Every text reads: where, what it is, why, what to do, [code].
 """
@@ -20,6 +21,7 @@ import re
 
 __all__ = [
     "CollisionError",
+    "ExportCancelled",
     "ExportError",
     "MappingError",
     "NotACheckpointError",
@@ -147,3 +149,7 @@ class ExportError(WorkbenchError):
 
 class CollisionError(ExportError):
     """Nothing was written: two keys would become one."""
+
+
+class ExportCancelled(ExportError):
+    """An export was stopped by whoever had asked for it; nothing was changed."""

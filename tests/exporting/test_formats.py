@@ -174,9 +174,9 @@ def test_real_burn_loads_the_bpk_of_a_whole_model_into_its_modules(whole, tmp_pa
 def test_a_file_that_does_not_read_back_is_not_put_in_place(plan, tmp_path, monkeypatch):
     write = WeightFile.write
 
-    def spoilt(self, path):
-        crcs = write(self, path)
-        with path.open("r+b") as file:
+    def spoilt(self, folder, meter):
+        crcs = write(self, folder, meter)
+        with (folder / self.name).open("r+b") as file:
             file.seek(-1, 2)
             last = file.read(1)
             file.seek(-1, 2)

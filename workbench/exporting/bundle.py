@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from workbench.core.text import bytes_text, count_text
 from workbench.errors import CollisionError, printable
 from workbench.exporting import atomic, files, weights
-from workbench.exporting.files import DEFAULT_FORMATS, FORMATS, WeightFile
+from workbench.exporting.files import DEFAULT_FORMATS, FORMATS, Part
 from workbench.exporting.items import Item
 from workbench.exporting.loading import load_export
+from workbench.exporting.progress import Cancel, Meter, Report
 from workbench.mapping.rows import STATUSES, Status
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def export(
     formats: Sequence[str] = DEFAULT_FORMATS,
     overwrite: bool = False,
     verify: bool = True,
+    progress: Report | None = None,
+    cancel: Cancel | None = None,
 ) -> ExportResult:
     """Write the tensors of `plan` under their new names, and mapping.json which says what was done.
 
@@ -58,33 +61,37 @@ def export(
     plan skips are listed in mapping.json with the reason. Raises `CollisionError` while two tensors claim one name, and
     `ExportError` where a tensor has no place in one of the formats, the folder cannot be written, or files are there
     and `overwrite` is not set.
+
+    `progress` is called with a `Progress` now and then; where `cancel` says yes, `ExportCancelled` is raised.
     """
     folder = Path(folder)
-    planned = _weight_files(plan, formats)
+    planned = _parts(plan, formats)
     # A reader that meets mapping.json last can trust the files it lists.
-    names = (*(file.name for file in planned), _MAPPING)
-    needed = sum(file.nbytes + _HEADS for file in planned)
+    names = (*(name for part in planned for name in part.names), _MAPPING)
+    nbytes = sum(part.nbytes for part in planned)
+    needed = nbytes + _HEADS * len(names)
+    meter = Meter(nbytes * (2 if verify else 1), progress, cancel)
     with atomic.staged(folder, names, overwrite=overwrite, sources=_sources(plan), needed=needed) as staging:
-        for file in planned:
-            crcs = file.write(staging / file.name)
+        for part in planned:
+            crcs = part.write(staging, meter)
             if verify:
-                files.verify(staging / file.name, file, crcs)
-        facts = [_file_facts(staging / file.name) for file in planned]
+                part.verify(staging, crcs, meter)
+        facts = [_file_facts(staging / name) for part in planned for name in part.names]
         (staging / _MAPPING).write_bytes(_mapping_text(plan, facts, planned).encode("ascii"))
         nbytes = sum((staging / name).stat().st_size for name in names)
-    ordered = (_MAPPING, *(file.name for file in planned))
+    ordered = (_MAPPING, *(name for part in planned for name in part.names))
     changes = tuple(_changes(plan, planned))
     return ExportResult(folder, tuple(folder / name for name in ordered), nbytes, changes)
 
 
-def _weight_files(plan: Plan, formats: Sequence[str]) -> list[WeightFile]:
-    """The files asked for, each refused by `ExportError` where it cannot hold what the plan gives it."""
+def _parts(plan: Plan, formats: Sequence[str]) -> list[Part]:
+    """The parts asked for, each refused by `ExportError` where it cannot hold what the plan gives it."""
     for format in formats:
         if format not in FORMATS:
             files.weight_file(format, ())
     if plan.collisions:
         raise _blocked(plan.collisions)
-    found = []
+    found: list[Part] = []
     items = _kept(plan, _items(plan))
     weights.check(items, formats)
     for format in FORMATS:
@@ -129,7 +136,7 @@ def _burn_items(plan: Plan) -> Iterator[Item]:
         yield Item(row.target_key, row.tensor, row.layout == "transpose", row.cast)
 
 
-def _changes(plan: Plan, planned: Sequence[WeightFile]) -> Iterator[str]:
+def _changes(plan: Plan, planned: Sequence[Part]) -> Iterator[str]:
     """A line for each tensor whose values or layout are not those of the source, and for what is not known.
 
     The file is named where it is a .bpk and the others, which are alike, do not have the same change.
@@ -147,13 +154,13 @@ def _changes(plan: Plan, planned: Sequence[WeightFile]) -> Iterator[str]:
                 said.append(f"named {item.name}")
             if said and (name, text := " and ".join(said)) not in seen:
                 seen.add((name, text))
-                yield f"{file.name}: {name}: {text}" if file.format == "bpk" else f"{name}: {text}"
+                yield f"{file.names[-1]}: {name}: {text}" if file.format == "bpk" else f"{name}: {text}"
         is_burns = plan.checkpoint.format in ("burnpack", "mpk")
         if file.format == "bpk" and not is_burns and plan.mapping.layout.adapt is not False:
             yield from _undecided(file, names)
 
 
-def _undecided(file: WeightFile, names: Sequence[str]) -> Iterator[str]:
+def _undecided(file: Part, names: Sequence[str]) -> Iterator[str]:
     """Matrices of modules whose type is not known; a square one that should be transposed loads without an error."""
     found = [
         name
@@ -163,7 +170,7 @@ def _undecided(file: WeightFile, names: Sequence[str]) -> Iterator[str]:
     if found:
         shown = ", ".join(found[:3]) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
         yield (
-            f"{file.name}: left in PyTorch's layout, for these are no Linear or their type is not known: {shown}. "
+            f"{file.names[-1]}: left in PyTorch's layout, for these are no Linear or their type is not known: {shown}. "
             "Give the target or mark the modules to have them transposed."
         )
 
@@ -199,7 +206,7 @@ def planned_files(plan: Plan, formats: Sequence[str] = DEFAULT_FORMATS) -> list[
     ]
 
 
-def _mapping_text(plan: Plan, facts: list[dict[str, object]], planned: Sequence[WeightFile]) -> str:
+def _mapping_text(plan: Plan, facts: list[dict[str, object]], planned: Sequence[Part]) -> str:
     """mapping.json: plain ASCII, one row of the plan a line, so that a diff of two exports can be read."""
     decided = plan.mapping.to_json()
     checkpoint = plan.checkpoint

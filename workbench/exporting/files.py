@@ -1,4 +1,4 @@
-"""The weight files an export may hold: what each is called, who writes it, and whether it reads back."""
+"""The parts of an export: which files each makes, who writes them, and whether they read back."""
 
 from __future__ import annotations
 
@@ -7,30 +7,60 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from workbench.burn import DEFAULT_VERSION
 from workbench.checkpoint import open_checkpoint
 from workbench.errors import ExportError, WorkbenchError, printable
 from workbench.exporting import burnpack_file, torch_pt, weights
 from workbench.exporting.items import Item, pieces
+from workbench.exporting.progress import Meter
 
 if TYPE_CHECKING:
     from workbench.core.tensor import TensorRef
 
-__all__ = ["DEFAULT_FORMATS", "FORMATS", "WeightFile", "verify", "weight_file"]
+__all__ = ["DEFAULT_FORMATS", "FORMATS", "Crcs", "Part", "WeightFile", "weight_file"]
 
 FORMATS: Final = {"npz": "model.npz", "safetensors": "model.safetensors", "pt": "model.pt", "bpk": "model.bpk"}
 """What can be asked for, and the name of its file, in the order in which they are written."""
 
 DEFAULT_FORMATS: Final = ("npz", "safetensors")
 
+Crcs = Mapping[str, int]
+"""The CRC-32 of the bytes of each tensor, as they were written, by name."""
+
 _Writer = Callable[[Sequence[Item], IO[bytes]], dict[str, int]]
+
+
+class Part(Protocol):
+    """Some of what an export writes: a file, several that belong together, or a folder of them."""
+
+    @property
+    def format(self) -> str:
+        """The word it is asked for by."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files and folders that it makes; what makes the others count is the last."""
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The tensors in it, under their names there."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+
+    def write(self, folder: Path, meter: Meter) -> Crcs:
+        """Write it into `folder`, where nothing of it is."""
+
+    def verify(self, folder: Path, crcs: Crcs, meter: Meter) -> None:
+        """Read again what was written. `ExportError` where it is not that."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """One file to be written."""
+    """All tensors in one file."""
 
     format: str
     name: str
@@ -38,14 +68,25 @@ class WeightFile:
     writer: _Writer
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its name."""
+        return (self.name,)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""
         return sum(item.nbytes for item in self.items)
 
-    def write(self, path: Path) -> dict[str, int]:
-        """Write it at `path`, where nothing is; the CRC-32 of each tensor's bytes by name."""
-        with path.open("xb") as file:
+    def write(self, folder: Path, meter: Meter) -> Crcs:
+        """Write it into `folder`, where nothing of that name is."""
+        meter.begin(self.name, "write")
+        with (folder / self.name).open("xb") as file:
             return self.writer(self.items, file)
+
+    def verify(self, folder: Path, crcs: Crcs, meter: Meter) -> None:
+        """Open what was written, and compare keys, shapes, dtypes and bytes."""
+        meter.begin(self.name, "verify")
+        _verify(folder / self.name, self, crcs)
 
 
 def weight_file(
@@ -84,8 +125,7 @@ def weight_file(
     return WeightFile(format, name or FORMATS[format], tuple(items), writer)
 
 
-def verify(path: Path, file: WeightFile, crcs: Mapping[str, int]) -> None:
-    """Open what was written, and compare keys, shapes, dtypes and bytes. `ExportError` where they differ."""
+def _verify(path: Path, file: WeightFile, crcs: Crcs) -> None:
     if file.format == "npz" and not file.items:
         return  # A zip without entries is no checkpoint.
     try:

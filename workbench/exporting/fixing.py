@@ -16,6 +16,7 @@ from workbench.core.tree import Dict, Opaque, module_parts, table_entries
 from workbench.errors import CollisionError, ExportError, printable
 from workbench.exporting import atomic, files
 from workbench.exporting.items import Item, carries, firsts
+from workbench.exporting.progress import Meter
 from workbench.mapping import Mapping
 
 if TYPE_CHECKING:
@@ -167,13 +168,13 @@ def fix(
         checkpoint.path,
         *{t.storage.source.path or "" for t in checkpoint.tensors if t.storage.source is not None},
     ]
-    folder = path.parent
+    folder, meter = path.parent, Meter()
     with atomic.staged(
         folder, [path.name], overwrite=overwrite, sources=sources, needed=file.nbytes + _HEAD
     ) as staging:
-        crcs = file.write(staging / path.name)
+        crcs = file.write(staging, meter)
         if verify:
-            files.verify(staging / path.name, file, crcs)
+            file.verify(staging, crcs, meter)
         nbytes = (staging / path.name).stat().st_size
     return FixResult(path, nbytes, chosen, aliases, tuple(_left_out(checkpoint, chosen)))
 
