@@ -92,3 +92,8 @@ def _head(title: str, tensors: tuple[TensorRef, ...]) -> Section:
 def _tensor(tensor: TensorRef, status: str, reason: str = "") -> Extra:
     size = bytes_text(tensor.nbytes)
     return Extra(tensor.key, reason, shape_text(tensor.shape), tensor.dtype.name, size, status, reason)
+
+
+def extra_name(n: int) -> str:
+    """What a view calls the n-th of the extras among what is open."""
+    return f"#{n}"
