@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from workbench import errors
@@ -38,6 +40,16 @@ def test_an_unknown_key_is_a_key_error_that_reads_well() -> None:
     assert isinstance(error, KeyError)
     assert isinstance(error, TensorError)
     assert str(error) == "There is no tensor 'x'. [unknown-key]"
+
+
+def test_an_error_comes_whole_out_of_a_worker_process() -> None:
+    said = TensorError("t", path="/a/net.pt", place="p", cause="c", next_step="n", code="some-code")
+    rule = RuleError("(", "unclosed group", text="all of it", column=0, width=1)
+    for error in (said, UnknownKeyError("k", code="u"), rule):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert vars(again) == vars(error)
 
 
 def test_every_error_is_one_of_ours() -> None:

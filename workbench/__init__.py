@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         UnknownKeyError,
         WorkbenchError,
     )
-    from workbench.exporting import ExportResult, FixResult, export, fix, load_export
+    from workbench.exporting import ConvertResult, ExportResult, FixResult, convert, export, fix, load_export
     from workbench.finding import Finding, Repair, Severity
     from workbench.mapping import (
         Cast,
@@ -56,6 +56,7 @@ _HOMES = {
     "Checkpoint": "checkpoint",
     "Collision": "mapping",
     "CollisionError": "errors",
+    "ConvertResult": "exporting",
     "Coverage": "mapping",
     "Explanation": "diagnosis",
     "ExportCancelled": "errors",
@@ -86,6 +87,7 @@ _HOMES = {
     "UnknownKeyError": "errors",
     "Workbench": "widgets",
     "WorkbenchError": "errors",
+    "convert": "exporting",
     "diagnose": "diagnosis",
     "explain": "diagnosis",
     "export": "exporting",
@@ -103,6 +105,7 @@ __all__ = [
     "Checkpoint",
     "Collision",
     "CollisionError",
+    "ConvertResult",
     "Coverage",
     "Explanation",
     "ExportCancelled",
@@ -133,6 +136,7 @@ __all__ = [
     "UnknownKeyError",
     "Workbench",
     "WorkbenchError",
+    "convert",
     "diagnose",
     "explain",
     "export",

@@ -18,6 +18,7 @@ from workbench.core.entries import Value, module_classes, values_of
 from workbench.core.sharing import SharedStorage
 from workbench.core.source import ByteSource
 from workbench.core.tensor import TensorRef
+from workbench.core.tensors import Tensors
 from workbench.core.text import bytes_text, count_text, shape_text
 from workbench.core.tree import Dict, Opaque, StorageNode, module_parts
 from workbench.core.written import Written
@@ -67,6 +68,11 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     >>> ckpt["conv1.weight"].shape  # doctest: +SKIP
     (64, 3, 7, 7)
 
+    `tensors` are all of them in file order, and their keys, shapes, dtypes and sizes as columns:
+
+    >>> dict(zip(ckpt.tensors.keys, ckpt.tensors.shapes))  # doctest: +SKIP
+    {'conv1.weight': (64, 3, 7, 7), 'bn1.weight': (64,)}
+
     `names` tells what each class or function that a pickle of the file names is ("needed for tensors", "inert",
     "unknown", "dangerous"); `beside` are the tensors that no state_dict() names, each with the reason; `written` how
     the file was written, where other readers stumble over it.
@@ -77,19 +83,20 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     size: int
     format: str
     tree: object = field(repr=False)
-    tensors: tuple[TensorRef, ...] = field(repr=False)
+    tensors: Tensors = field(repr=False)
     findings: tuple[Finding, ...] = field(repr=False)
     metadata: dict[str, str] = field(repr=False)
     fingerprint: str
     beside: tuple[Beside, ...] = field(repr=False)
     names: dict[str, str] = field(repr=False)
     written: Written = field(repr=False)
-    _by_key: dict[str, TensorRef | int] = field(repr=False)
+    _rows: dict[str, int] = field(repr=False)
+    """The row of each key in `tensors`; where several have it, minus their number."""
 
     @cached_property
     def nbytes(self) -> int:
         """Bytes of all values together; shared storages count once per tensor."""
-        return sum(tensor.nbytes for tensor in self.tensors)
+        return sum(self.tensors.sizes)
 
     @cached_property
     def ties(self) -> tuple[tuple[str, ...], ...]:
@@ -123,7 +130,7 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     @cached_property
     def is_nested(self) -> bool:
         """Whether the tensors lie in containers below the root."""
-        return any(len(tensor.path) > 1 for tensor in self.tensors) and module_parts(self.tree) is None
+        return self.tensors.are_nested and module_parts(self.tree) is None
 
     @cached_property
     def top_level_keys(self) -> tuple[TopLevelKey, ...]:
@@ -148,7 +155,7 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
         WorkbenchError ``top-level-key`` when there is none such.
         """
         if top_level_key is None:
-            return tuple((tensor.key, tensor) for tensor in self.tensors)
+            return tuple(zip(self.tensors.keys, self.tensors, strict=True))
         candidates = self.top_level_keys
         if top_level_key not in {each.key for each in candidates}:
             listed = ", ".join(
@@ -169,13 +176,13 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
 
     def tensor(self, key: str) -> TensorRef:
         """The tensor of that key, unread. UnknownKeyError when there is none or several, with near names."""
-        found = self._by_key.get(key) if isinstance(key, str) else None
-        if isinstance(found, TensorRef):
-            return found
+        row = self._rows.get(key) if isinstance(key, str) else None
+        if row is not None and row >= 0:
+            return self.tensors[row]
         shown = printable(str(key), 200)
-        if found is not None:
+        if row is not None:
             raise TensorError(
-                f"{count_text(found, 'tensor')} have the key {shown!r}.",
+                f"{count_text(-row, 'tensor')} have the key {shown!r}.",
                 path=self.path,
                 cause="Different containers give them the same joined name.",
                 next_step="Find the one you mean in .tensors by its .path.",
@@ -183,7 +190,7 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
             )
         import difflib
 
-        near = difflib.get_close_matches(str(key)[:200], list(self._by_key)[:5000], n=3)
+        near = difflib.get_close_matches(str(key)[:200], list(self._rows)[:5000], n=3)
         raise UnknownKeyError(
             f"There is no tensor {shown!r}.",
             path=self.path,
@@ -196,13 +203,13 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
         return self.tensor(key).read()
 
     def __contains__(self, key: object) -> bool:
-        return key in self._by_key if isinstance(key, str) else False
+        return key in self._rows if isinstance(key, str) else False
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_key)
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self._rows)
 
     def frame(self) -> pd.DataFrame:
         """One row a tensor, in file order: key, shape, dtype, nbytes."""
@@ -210,10 +217,10 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
 
         return pd.DataFrame(
             {
-                "key": [tensor.key for tensor in self.tensors],
-                "shape": [tensor.shape for tensor in self.tensors],
-                "dtype": [tensor.dtype.name for tensor in self.tensors],
-                "nbytes": [tensor.nbytes for tensor in self.tensors],
+                "key": self.tensors.keys,
+                "shape": self.tensors.shapes,
+                "dtype": [dtype.name for dtype in self.tensors.dtypes],
+                "nbytes": self.tensors.sizes,
             }
         )
 
@@ -321,28 +328,28 @@ def _out_of_memory(path: str, error: Exception) -> WorkbenchError:
 
 def _checkpoint(opened: Opened) -> Checkpoint:
     contents = opened.contents
-    by_key: dict[str, TensorRef | int] = {tensor.key: tensor for tensor in contents.tensors}
-    if len(by_key) < len(contents.tensors):
-        for key, n in Counter(tensor.key for tensor in contents.tensors).items():
-            if n > 1:
-                by_key[key] = n
+    tensors = contents.tensors if isinstance(contents.tensors, Tensors) else Tensors(contents.tensors)
+    rows = tensors.rows
     findings = list(contents.findings)
-    shared = [key for key, found in by_key.items() if not isinstance(found, TensorRef)]
-    for key in shared[:_ROWS_SHOWN]:
-        text = f"{by_key[key]} tensors have the joined key {printable(key, 120)!r}: read them from .tensors."
-        findings.append(Finding("same-key", Severity.WARNING, f"key {printable(key, 120)}", text))
+    if len(rows) < len(tensors):
+        counts = Counter(tensors.keys)
+        shared = {key: counts[key] for key in rows if counts[key] > 1}
+        rows = rows | {key: -n for key, n in shared.items()}
+        for key, n in list(shared.items())[:_ROWS_SHOWN]:
+            text = f"{n} tensors have the joined key {printable(key, 120)!r}: read them from .tensors."
+            findings.append(Finding("same-key", Severity.WARNING, f"key {printable(key, 120)}", text))
     return Checkpoint(
         name=opened.name,
         path=opened.path,
         size=opened.size,
         format=contents.format,
         tree=contents.tree,
-        tensors=contents.tensors,
+        tensors=tensors,
         findings=grouped(findings),
         metadata=contents.metadata,
         fingerprint=contents.fingerprint,
         beside=contents.beside,
         names=contents.names,
         written=contents.written,
-        _by_key=by_key,
+        _rows=rows,
     )

@@ -89,6 +89,10 @@ class WorkbenchError(Exception):
         said = " ".join(part for part in (self.title, self.cause, self.next_step) if part)
         return printable(f"{where}: {said} [{self.code}]" if where else f"{said} [{self.code}]")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it comes back whole from a worker process."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     def as_dict(self) -> dict[str, str | None]:
         """The same facts as JSON fields."""
         return {
@@ -99,6 +103,12 @@ class WorkbenchError(Exception):
             "next": self.next_step,
             "code": self.code,
         }
+
+
+def _restored(kind: type[WorkbenchError], args: tuple[object, ...], fields: dict[str, object]) -> WorkbenchError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class OpenError(WorkbenchError):

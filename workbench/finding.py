@@ -26,8 +26,9 @@ class Repair:
     """A way out as data, which the session carries out: `label` is what a button says.
 
     `do` names what is done, `arguments` (plain JSON values) with what: "edit-rule" (rule, pattern, replacement),
-    "add-rule" (at, pattern, replacement), "move-rule" (rule, to), "remove-rule" (rule), "set" (field, value: a field
-    of mapping.json), "skip" (keys), "export" (format). Rules count from 0.
+    "add-rule" (at, pattern, replacement), "add-rules" (at, rules: pairs of pattern and replacement), "move-rule" (rule,
+    to), "remove-rule" (rule), "set" (field, value: a field of mapping.json), "skip" (keys), "fold", "export" (format).
+    Rules count from 0.
     """
 
     label: str

@@ -13,6 +13,7 @@ from workbench.diagnosis import Explanation, explain, findings_of
 from workbench.errors import WorkbenchError
 from workbench.finding import Finding, Repair
 from workbench.mapping import Cast, Layout, Mapping, Pick, Plan, Route, Rule, Selection
+from workbench.mapping.casts import float_casts
 from workbench.mapping.renaming import renamed
 from workbench.mapping.repairs import repaired
 from workbench.target import Target
@@ -245,6 +246,15 @@ class Session(traitlets.HasTraits):
         kept = [cast for cast in self._mapping.casts if (cast.pick, cast.from_dtype) != (pick, from_dtype)]
         new = [] if dtype is None else [Cast(dtype, pick, from_dtype)]
         self._set("cast", casts=(*kept, *new))
+
+    def cast_floats(self, dtype: str | None) -> None:
+        """Cast all floats of this plan, in place of earlier casts of a dtype; None takes it back."""
+        names = [] if self.plan is None else [name for name, _, _ in self.plan.dtypes]
+        self._set("cast of all floats", casts=float_casts(self._mapping.casts, dtype, names))
+
+    def set_fold(self, fold: bool) -> None:
+        """Whether weights that are stored in parts (weight_norm, spectral_norm, pruning) become plain ones."""
+        self._set("folding", fold=fold)
 
     def repair(self, repair: Repair) -> None:
         """Carry out the repair of a finding, as one step with its label. Raises where it does not fit any more."""

@@ -33,13 +33,24 @@ def test_a_pasted_burn_error_is_answered_with_the_rule_that_ends_it(lab: LabPage
     view.get_by_role("tab", name="Findings").click()
     view.get_by_label("Error text").fill(BURN_ERROR)
     expect(view.get_by_text("The model has a field that the file has nothing for.")).to_be_visible()
-    mend = view.get_by_role("button", name=r"Add rule `^conv\.` → nothing")
+    mend = view.locator(".wb-explained").get_by_role("button", name=r"Add rule `^conv\.` → nothing")
     expect(mend).to_be_visible()
     picture(lab, f"error-{theme}", tmp_path)
     mend.press("Enter")
     expect(view.get_by_text("This error is gone.")).to_be_visible()
     expect(view.get_by_role("row", name="conv.conv1.bias, becomes conv1.bias, ")).to_be_visible()
     expect(view.get_by_role("group", name="Rule 1, 3 keys")).to_be_visible()
+
+
+def test_a_prefix_of_all_keys_is_taken_off_by_the_button_of_its_note(lab: LabPage) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = lab.workbench()
+    view.get_by_role("button", name="1 note, show").click()
+    panel = view.get_by_role("tabpanel", name="Findings")
+    expect(panel).to_contain_text("All 3 keys begin with conv.")
+    panel.get_by_role("button", name=r"Add rule `^conv\.` → nothing").press("Enter")
+    expect(view.get_by_role("row", name="conv.conv1.bias, becomes conv1.bias, ")).to_be_visible()
+    expect(panel).not_to_contain_text("All 3 keys begin with")
 
 
 def test_an_error_that_is_not_known_is_called_so(lab: LabPage) -> None:
@@ -88,7 +99,7 @@ def test_a_whole_model_under_a_key_is_found_and_its_key_is_chosen(lab: LabPage, 
     view = lab.workbench()
     view.get_by_role("tab", name="Findings").click()
     panel = view.get_by_role("tabpanel", name="Findings")
-    expect(panel).to_contain_text("`model` holds a whole model.")
+    expect(panel).to_contain_text("model holds a whole model.")
     picture(lab, "findings", tmp_path)
     panel.get_by_role("button", name="Read below model").click()
     expect(view.get_by_label("Top-level key")).to_have_value("model")

@@ -73,7 +73,7 @@ def test_a_narrow_view_puts_rules_and_export_behind_tabs(lab: LabPage, tmp_path:
     view = lab.workbench()
     expect(view).to_have_attribute("data-layout", "narrow")
     view.get_by_role("tab", name="Export").click()
-    expect(view.get_by_role("button", name="Export 3 files", exact=True)).to_be_visible()
+    expect(view.get_by_role("button", name="Export 7 files", exact=True)).to_be_visible()
     picture(lab, "narrow", tmp_path)
 
 

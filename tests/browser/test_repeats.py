@@ -77,7 +77,7 @@ def test_the_one_layer_that_differs_is_found_by_its_chip_and_cast(lab: LabPage, 
 
     view.get_by_role("tab", name="Export").click()
     view.get_by_label("Folder", exact=True).fill(f"cast-{theme}")
-    view.get_by_role("button", name="Export 3 files", exact=True).click()
+    view.get_by_role("button", name="Export 7 files", exact=True).click()
     expect(view.get_by_text("wb.load_export").last).to_be_visible()
     written = wb.load_export(lab.server.root / f"cast-{theme}")
     assert str(written["model"]["layers"]["17"]["self_attn"]["q_proj"]["weight"].dtype) == "bfloat16"

@@ -207,49 +207,10 @@ def test_an_unknown_burn_version_is_named():
     assert "[burn-version]" in fault("remap", NET, "--burn", "7")
 
 
-# ---- export ---------------------------------------------------------------------------------------------------------
-
-
-def test_export_writes_and_says_where(tmp_path):
-    out = tmp_path / "out"
-    done = workbench("export", PREFIXED, "-o", out, "--rule", r"conv\.(.*)", "$1")
-    assert [Path(line) for line in done.stdout.splitlines()[:3]] == [
-        out / "mapping.json",
-        out / "model.npz",
-        out / "model.safetensors",
-    ]
-    assert "3 in = 3 out + 0 skipped" in done.stdout
-    assert sorted(wb.load_export(out)) == ["conv1", "conv2"]
-
-
-def test_an_exported_mapping_gives_the_same_export(tmp_path):
-    workbench("export", GAPS, "-o", tmp_path / "one", "--rule", "^", "m.", "--no-reindex")
-    workbench("export", GAPS, "-o", tmp_path / "two", "--mapping", tmp_path / "one" / "mapping.json")
-    for name in ("mapping.json", "model.npz", "model.safetensors"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-
-
-def test_export_of_a_collision_exits_with_1_and_leaves_nothing(tmp_path):
-    assert "Export is blocked" in fault("export", NET, "-o", tmp_path / "out", "--rule", ".+", "x", exits=1)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_export_overwrites_only_when_asked(tmp_path):
-    workbench("export", NET, "-o", tmp_path)
-    assert "--overwrite" in fault("export", NET, "-o", tmp_path)
-    workbench("export", NET, "-o", tmp_path, "--overwrite")
-
-
-def test_export_into_a_file_is_refused(tmp_path):
-    (tmp_path / "out").write_text("mine")
-    assert "[folder-is-a-file]" in fault("export", NET, "-o", tmp_path / "out")
-    assert (tmp_path / "out").read_text() == "mine"
-
-
 # ---- faults of files ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [["inspect"], ["remap"], ["export", "-o", "out"]])
+@pytest.mark.parametrize("command", [["inspect"], ["remap"], ["export", "-o", "out"], ["convert", "out.npz"]])
 @pytest.mark.parametrize(
     "data", [b"", b"plain text", b"\x80\x02.", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"\xff" * 64, bytes(1000)]
 )
@@ -367,7 +328,7 @@ def test_an_ascii_terminal_gets_escapes_and_no_traceback():
 # ---- how it begins and ends ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [[], ["inspect"], ["remap"], ["export"], ["lab"]])
+@pytest.mark.parametrize("words", [[], ["inspect"], ["remap"], ["export"], ["convert"], ["lab"]])
 def test_help_shows_an_example(words):
     said = workbench(*words, "--help").stdout
     assert f"workbench {' '.join(words) or 'inspect'} net.pt" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import numpy as np
@@ -74,10 +75,30 @@ def test_a_target_that_is_not_covered_exits_with_one(tmp_path):
     assert "Missing: `b.weight`" in workbench("diagnose", path, "--target", tmp_path / "target.json", exits=1).stdout
 
 
-@pytest.mark.parametrize("more", [(), ("--json",)])
-def test_what_is_no_checkpoint_exits_with_two_and_says_what_it_is(tmp_path, more):
+def test_what_is_no_checkpoint_exits_with_two_and_says_what_it_is(tmp_path):
     (tmp_path / "net.pt").write_text("<!doctype html><html></html>")
-    assert "web page" in fault("diagnose", tmp_path / "net.pt", *more)
+    assert "web page" in fault("diagnose", tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("broken", ["web page", "cut off", "not there"])
+def test_a_file_that_cannot_be_opened_is_one_finding_in_json(tmp_path, broken):
+    path = save(tmp_path / "net.safetensors", "a.weight")
+    if broken == "web page":
+        path.write_text("<!doctype html><html></html>")
+    elif broken == "cut off":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    done = workbench("diagnose", path, "--json", "--error", "HeaderTooLarge", exits=2)
+    said = json.loads(done.stdout)
+    (found,) = said["findings"]
+    assert found["severity"] == "error"
+    assert found["code"] in done.stderr
+    assert found["message"].partition(".")[0] in done.stderr
+    assert found["next"] in done.stderr
+    assert found["place"]
+    assert found["repair"] is None
+    assert said["explanation"]["known"]
 
 
 def test_a_broken_file_with_an_error_text_has_the_text_explained_first(tmp_path):

@@ -153,3 +153,9 @@ def test_lists_keep_their_indices_where_they_are_told_to():
 )
 def test_wrong_options_are_refused_in_words(options, words):
     assert words in fault("remap", NET, *options)
+
+
+def test_the_json_names_the_store_and_the_api_that_reads_the_file():
+    said = answer("remap", NESTED, "--burn", "0.20", "--api", "burn-store")["burn"]
+    assert said == {"version": "0.20", "api": "PytorchStore", "store": "PytorchStore", "reads_with": "burn-store"}
+    assert answer("remap", NESTED, "--burn", "0.20")["burn"]["reads_with"] == "burn-import"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.oracles import torch as load_torch
 from workbench.checkpoint import open_checkpoint
-from workbench.core.sharing import shared_storages, ties
+from workbench.core.sharing import begins_and_sizes, shared_storages, ties
 from workbench.core.source import MemorySource
 from workbench.core.tensor import Storage, TensorRef, dtype_named
 
@@ -83,3 +83,13 @@ def test_tied_weights_of_torch_are_found(tmp_path: Path) -> None:
     (shared,) = shared_storages(tensors)
     assert keys([shared.tensors]) == [["base", "rows", "end"]]
     assert shared.overlapping
+
+
+def test_places_are_told_at_once_and_are_those_of_the_storages(tmp_path: Path) -> None:
+    torch = load_torch()
+    base = torch.arange(12.0)
+    torch.save({"a": base[:4], "b": base, "c": torch.ones(3), "d": base, "e": torch.ones(5)[1:]}, tmp_path / "net.pt")
+    tensors = open_checkpoint(tmp_path / "net.pt").tensors
+    begins, sizes = begins_and_sizes(tensors)
+    assert sizes.tolist() == [each.storage.nbytes for each in tensors]
+    assert (begins == begins[0]).tolist() == [each.storage.id == tensors[0].storage.id for each in tensors]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from workbench.core.tensor import (
     contiguous_strides,
     dtype_named,
     new_storage,
-    new_tensor,
+    new_tensors,
 )
 from workbench.errors import TensorError
 
@@ -155,13 +157,38 @@ def test_a_deflated_storage_is_inflated_once_however_long_it_is():
 
 def test_tensors_and_storages_made_in_numbers_are_the_same_as_made_singly():
     source = MemorySource(bytes(24))
-    storage = new_storage("s", 24, source, 8)
-    assert (type(storage), storage, storage.source) == (Storage, Storage("s", 24, source, 8), source)
-    fields = ("w", ("w",), dtype_named("float32"), (2,), (1,), 1, storage)
-    tensor = new_tensor(*fields, unreadable="it is a test")
-    assert (type(tensor), tensor) == (TensorRef, TensorRef(*fields, unreadable="it is a test"))
-    assert replace(tensor, key="v").key == "v"
-    with pytest.raises(FrozenInstanceError):
-        storage.id = "other"
-    with pytest.raises(FrozenInstanceError):
-        tensor.key = "other"
+
+    class Places:
+        def storage(self, number: int) -> Storage:
+            return new_storage(f"s{number}", 24, source, 8)
+
+    f32 = dtype_named("float32")
+    layouts = [(f32, (2,), (1,), 1, "it is a test"), (f32, (3, 2), (2, 1), 0, "")]
+    singly = [
+        TensorRef("w", ("w",), *layouts[0][:4], Storage("s5", 24, source, 8), unreadable="it is a test"),
+        TensorRef("v", ("v",), *layouts[1][:4], Storage("s7", 24, source, 8)),
+    ]
+    made = new_tensors("wv", zip("wv", strict=True), layouts, Places(), (5, 7))
+    assert [type(tensor) for tensor in made] == [TensorRef, TensorRef]
+    assert made == singly
+    assert replace(made[0], key="v") == replace(singly[0], key="v")
+    for refused, name in ((made[0].storage, "id"), (made[0], "key"), (made[0], "storage")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(refused, name, "other")
+
+
+def test_all_who_ask_a_tensor_for_its_storage_get_the_same_one():
+    class Slow:
+        def storage(self, number: int) -> Storage:
+            asked.append(number)
+            return Storage("s", 4, None)
+
+    asked: list[int] = []
+    layout = dtype_named("int8"), (4,), (1,), 0, ""
+    made = new_tensors(map(str, range(200)), repeat(()), repeat(layout), Slow(), range(200))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: [id(tensor.storage) for tensor in made], range(8)))
+    assert all(each == found[0] for each in found)
+    assert asked == list(range(200))
+    with pytest.raises(AttributeError, match="strorage"):
+        _ = made[0].strorage  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections import OrderedDict, defaultdict
@@ -13,6 +14,7 @@ import pytest
 import workbench as wb
 from tests.make.named import checkpoint_named
 from tests.oracles import torch as the_torch
+from workbench.diagnosis import headline
 from workbench.diagnosis.models import is_safe_for_torch
 from workbench.diagnosis.values import pieces
 from workbench.mapping.repairs import repaired
@@ -250,7 +252,12 @@ def test_counters_are_a_note_whose_repair_skips_them(torch, saved):
 
 def test_gamma_and_beta_panic_in_burn_import_and_a_layer_scale_is_none(tmp_path):
     norm = checkpoint_named(tmp_path, ["norm.gamma", "norm.beta", "fc.weight"])
-    assert only(norm, "norm-gamma-beta", wb.Mapping(burn="0.22")).severity == "note"
+    found = only(norm, "norm-gamma-beta", wb.Mapping(burn="0.22"))
+    assert found.severity == "note"
+    mended = repaired(wb.Mapping(), found.repair)
+    assert set(mended.plan(norm).after_rules) == {"norm.weight", "norm.bias", "fc.weight"}
+    assert "norm-gamma-beta" not in codes(norm, mended)
+    assert "norm-gamma-beta" not in codes(norm, target=wb.Target.from_keys(["norm.gamma", "norm.beta"]))
     scale = checkpoint_named(tmp_path, ["block.gamma", "block.norm.weight", "block.norm.bias"], "scale.safetensors")
     assert "norm-gamma-beta" not in codes(scale)
 
@@ -389,3 +396,106 @@ def test_findings_come_worst_first_and_a_clean_file_has_none(torch, saved):
     ranks = [order.index(finding.severity) for finding in wb.diagnose(saved(net(torch)), wb.Mapping(burn="0.21"))]
     assert ranks == sorted(ranks)
     assert len(ranks) > 1
+
+
+# ---- what comes first -----------------------------------------------------------------------------------------------
+
+
+def first_of(checkpoint, mapping=None):
+    findings = wb.diagnose(checkpoint, mapping)
+    return headline(checkpoint, findings), findings
+
+
+def test_the_headline_of_a_whole_model_is_its_title_and_the_line_of_its_owner(torch, saved):
+    said, findings = first_of(saved(net(torch)))
+    assert said.title == "This file holds the whole model, not its state_dict."
+    assert said.text.startswith("PyTorch needs the class")
+    assert said.owner == 'torch.save(model.state_dict(), "net.pt")'
+    assert findings[said.number].code == "whole-model"
+
+
+class Runs:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def test_code_in_the_pickle_goes_before_a_whole_model(torch, saved):
+    said, _ = first_of(saved({"model": net(torch), "x": Runs()}))
+    assert said.title == "Loading this with PyTorch would run `posix.system`."
+    assert "Nothing was run here." in said.text
+    assert said.is_danger
+
+
+def test_a_name_with_a_full_stop_ends_no_title(torch, saved):
+    said, _ = first_of(saved({"the model. v2": net(torch)}))
+    assert said.title == "`the model. v2` holds a whole model."
+
+
+def test_a_flat_state_dict_and_one_that_is_chosen_have_no_headline(torch, saved):
+    assert first_of(saved(net(torch).state_dict()))[0] is None
+    nested = saved({"state_dict": net(torch).state_dict(), "epoch": 1})
+    assert "state_dict" in first_of(nested)[0].title
+    assert first_of(nested)[0].text == "Choose 'state_dict' as the top-level key."
+    assert first_of(nested, wb.Mapping(top_level_key="state_dict"))[0] is None
+
+
+# ---- a prefix that nobody knows -------------------------------------------------------------------------------------
+
+
+def test_a_common_prefix_is_a_note_whose_rule_takes_it_off(tmp_path):
+    checkpoint = checkpoint_named(tmp_path, ["conv.conv1.bias", "conv.conv1.weight", "conv.conv2.weight"])
+    found = only(checkpoint, "common-prefix")
+    assert found.severity == "note"
+    assert "All 3 keys begin with `conv.`" in found.text
+    mended = repaired(wb.Mapping(), found.repair)
+    assert set(mended.plan(checkpoint).remapped) == {"conv1.bias", "conv1.weight", "conv2.weight"}
+    assert "common-prefix" not in codes(checkpoint, mended)
+
+
+def test_towards_a_target_a_common_prefix_is_told_only_where_it_is_in_the_way(tmp_path):
+    keys = ["conv.conv1.bias", "conv.conv1.weight"]
+    checkpoint = checkpoint_named(tmp_path, keys)
+    assert "common-prefix" not in codes(checkpoint, target=wb.Target.from_keys(keys))
+    assert "common-prefix" not in codes(checkpoint, target=wb.Target.from_keys(["other.weight"]))
+    wanted = wb.Target.from_keys(["conv1.bias", "conv1.weight"])
+    assert "2 more parameters of the target" in only(checkpoint, "common-prefix", target=wanted).text
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["fc.weight", "fc.bias"],  # a lone layer
+        ["0.conv.weight", "0.conv.bias"],  # an index
+        ["module.conv.weight", "module.fc.weight"],  # a wrapper that is known has a finding of its own
+        ["conv.a.weight", "fc.a.weight"],
+        ["conv.a.weight", "convolution.a.weight"],
+    ],
+)
+def test_what_is_no_common_prefix_is_not_called_so(tmp_path, keys):
+    assert "common-prefix" not in codes(checkpoint_named(tmp_path, keys))
+
+
+def test_the_rules_for_gamma_and_beta_leave_a_layer_scale_alone(tmp_path):
+    keys = ["blocks.0.norm.gamma", "blocks.0.norm.beta", "blocks.1.norm.gamma", "blocks.1.norm.beta", "blocks.0.gamma"]
+    checkpoint = checkpoint_named(tmp_path, keys)
+    mended = repaired(wb.Mapping(), only(checkpoint, "norm-gamma-beta").repair)
+    names = set(mended.plan(checkpoint).after_rules)
+    assert names == {f"blocks.{n}.norm.{leaf}" for n in (0, 1) for leaf in ("weight", "bias")} | {"blocks.0.gamma"}
+
+
+# ---- very many of a kind --------------------------------------------------------------------------------------------
+
+
+def test_ten_thousand_keys_that_fit_nowhere_are_told_by_pattern(tmp_path):
+    leaves = [f"{part}.{leaf}" for part in ("q", "k", "v", "o", "norm") for leaf in ("weight", "bias")]
+    keys = [f"module.layers.{2 * n}.{leaf}" for n in range(1000) for leaf in leaves]
+    target = wb.Target.from_keys([key.replace("module.layers.", "blocks.") for key in keys])
+    checkpoint = checkpoint_named(tmp_path, keys)
+    findings = wb.diagnose(checkpoint, wb.Mapping(burn="0.21"), target)
+    assert len(findings) < 8
+    assert all(len(each.text) < 1200 for each in findings)
+    text = next(each.text for each in findings if each.code == "target-not-covered")
+    assert "10,000 missing" in text
+    assert "`blocks.*.q.weight` (1,000)" in text
+    assert "All 10,000 keys" in next(each.text for each in findings if each.code == "wrapper-prefix")
+    assert "1,000 of them" in next(each.text for each in findings if each.code == "index-gap")

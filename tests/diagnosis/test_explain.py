@@ -336,3 +336,27 @@ def test_hostile_and_endless_texts_are_answered(tmp_path):
     checkpoint = checkpoint_named(tmp_path, ["a.weight"])
     for text in ("\x1b[31m\0" * 50_000, "Missing tensors: [" + '"x' * 100_000, "a." * 200_000, "KeyError: '" * 30_000):
         wb.explain(text, checkpoint)
+
+
+# ---- a list that is none --------------------------------------------------------------------------------------------
+
+NESTED = 'Expected Vec but got {\\"0\\": {\\"bias\\": {}}}'
+
+
+def test_an_index_below_an_index_gets_a_field_between_and_the_target_names_it(tmp_path):
+    checkpoint = checkpoint_named(tmp_path, ["v.0.0.w", "v.0.1.w"])
+    found = wb.explain(NESTED, checkpoint)
+    mended = repaired(wb.Mapping(), found.repairs[0])
+    assert set(mended.plan(checkpoint).after_rules) == {"v.0.layers.0.w", "v.0.layers.1.w"}
+    assert wb.explain(NESTED, plan=mended.plan(checkpoint)).still_there is False
+    target = wb.Target.from_keys(["v.0.cells.0.w", "v.0.cells.1.w"])
+    found = wb.explain(NESTED, plan=wb.Mapping().plan(checkpoint, target))
+    assert repaired(wb.Mapping(), found.repairs[0]).plan(checkpoint, target).coverage().applied
+
+
+def test_names_where_a_list_is_wanted_are_looked_up_and_a_setting_is_no_layer(tmp_path):
+    checkpoint = checkpoint_named(tmp_path, ["conv1.weight", "conv2.weight"])
+    found = wb.explain('Expected Vec but got {\\"conv1\\": {\\"weight\\": {', checkpoint)
+    assert found.here == (("conv1", ("conv1.weight",)),)
+    assert found.still_there
+    assert "a setting, not a layer" in wb.explain('Expected Vec but got String("x")', checkpoint).cause

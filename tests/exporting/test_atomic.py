@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -216,3 +219,220 @@ def test_a_folder_reached_through_a_link_is_written(tmp_path):
         write_all(staging)
     assert sorted(tree_of(tmp_path / "real")) == ["last", "one", "two"]
     assert (tmp_path / "out").is_symlink()
+
+
+def test_a_replaced_file_keeps_the_permissions_it_had(tmp_path):
+    write_all(tmp_path, "old")
+    (tmp_path / "one").chmod(0o600)
+    with staged(tmp_path, NAMES, overwrite=True) as staging:
+        write_all(staging)
+    assert (tmp_path / "one").read_text() == "new"
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_umask_is_respected(tmp_path):
+    before = os.umask(0o077)
+    try:
+        with staged(tmp_path / "out", NAMES, overwrite=False) as staging:
+            write_all(staging)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "out" / "one").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["net.pt", "./x/../net.pt"])
+def test_the_source_is_never_written_over_under_another_spelling_of_its_path(tmp_path, name):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "net.pt").write_text("weights")
+    (tmp_path / "door").symlink_to(tmp_path, target_is_directory=True)
+    with (
+        pytest.raises(ExportError) as caught,
+        staged(tmp_path / "door", ["net.pt"], overwrite=True, sources=[f"{tmp_path}/{name}"]),
+    ):
+        pytest.fail("the block must not run")
+    assert caught.value.code == "writes-over-source"
+    assert (tmp_path / "net.pt").read_text() == "weights"
+
+
+# ---- folders as a whole ---------------------------------------------------------------------------------------------
+
+NUMBERED = {"arrays": re.compile("[0-9]+")}
+
+
+def write_folder(staging: Path, *names: str) -> None:
+    (staging / "arrays").mkdir()
+    for name in names:
+        (staging / "arrays" / name).write_text("new")
+    (staging / "last").write_text("new")
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    for names in (("1", "2"), ("1",)):
+        with staged(tmp_path, ["arrays", "last"], overwrite=True, folders=NUMBERED) as staging:
+            write_folder(staging, *names)
+    assert tree_of(tmp_path) == {"arrays": None, "arrays/1": b"new", "last": b"new"}
+
+
+def test_a_folder_is_back_where_it_was_when_a_later_file_cannot_be_put_in_place(tmp_path):
+    write_folder(tmp_path, "1", "2")
+    before = tree_of(tmp_path)
+
+    def incomplete():
+        with staged(tmp_path, ["arrays", "last"], overwrite=True, folders=NUMBERED) as staging:
+            write_folder(staging, "3")
+            os.mkdir(staging / "other")
+            os.replace(tmp_path / "last", staging / "other" / "last")
+            (tmp_path / "last").mkdir()
+
+    with pytest.raises(ExportError):
+        incomplete()
+    (tmp_path / "last").rmdir()
+    assert tree_of(tmp_path) == {name: data for name, data in before.items() if name != "last"}
+
+
+def test_a_folder_that_holds_something_else_is_refused_by_its_name(tmp_path):
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "arrays" / "1").write_text("old")
+    (tmp_path / "arrays" / "notes").write_text("mine")
+    with (
+        pytest.raises(ExportError, match="notes") as caught,
+        staged(tmp_path, ["arrays", "last"], overwrite=True, folders=NUMBERED),
+    ):
+        pytest.fail("the block must not run")
+    assert caught.value.code == "folder-holds-more"
+    assert (tmp_path / "arrays" / "notes").read_text() == "mine"
+
+
+def test_a_source_within_a_folder_is_never_written_over(tmp_path):
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "arrays" / "1").write_text("weights")
+    with (
+        pytest.raises(ExportError) as caught,
+        staged(tmp_path, ["arrays"], overwrite=True, folders=NUMBERED, sources=[str(tmp_path / "arrays" / "1")]),
+    ):
+        pytest.fail("the block must not run")
+    assert caught.value.code == "writes-over-source"
+
+
+# ---- two at once ----------------------------------------------------------------------------------------------------
+
+
+def test_of_two_at_once_the_last_to_end_has_all_its_files_in_place(tmp_path):
+    with staged(tmp_path, NAMES, overwrite=True) as one:
+        write_all(one, "one")
+        with staged(tmp_path, NAMES, overwrite=True) as two:
+            write_all(two, "two")
+        assert {(tmp_path / name).read_text() for name in NAMES} == {"two"}
+        assert {(one / name).read_text() for name in NAMES} == {"one"}
+    assert tree_of(tmp_path) == dict.fromkeys(NAMES, b"one")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_of_two_at_once_the_last_to_end_is_refused_where_it_may_not_overwrite(tmp_path, is_there):
+    out = tmp_path / "out"
+    if is_there:
+        out.mkdir()
+
+    def late():
+        with staged(out, NAMES, overwrite=False) as one:
+            write_all(one, "one")
+            with staged(out, NAMES, overwrite=False) as two:
+                write_all(two, "two")
+
+    with pytest.raises(ExportError) as caught:
+        late()
+    assert caught.value.code == "files-exist"
+    assert tree_of(out) == dict.fromkeys(NAMES, b"two")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+# ---- killed ---------------------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from workbench.exporting.atomic import staged
+
+NAMES = ("one", "two", "last")
+STEPS = ("os.mkdir", "os.rename", "os.link", "os.chmod", "os.remove", "os.rmdir")
+
+def run(folder, moment):
+    seen = 0
+
+    def watch(event, arguments):
+        nonlocal seen
+        if event in STEPS:
+            if seen == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            seen += 1
+
+    with staged(folder, NAMES, overwrite=True) as staging:
+        for name in NAMES:
+            (staging / name).write_text("new")
+        if sys.argv[2] == "no links":
+            def refuse(*args, **kwargs):
+                raise PermissionError("no links here")
+            os.link = refuse
+        sys.addaudithook(watch)
+
+killed, moment = True, 0
+while killed:
+    folder = Path(sys.argv[1], str(moment))
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_text("old")
+    child = os.fork()
+    if not child:
+        run(folder, moment)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    killed, moment = os.WIFSIGNALED(status), moment + 1
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("links", ["links", "no links"])
+def test_a_process_killed_at_any_step_of_putting_files_in_place_loses_none(tmp_path, links):
+    """Each file is the old or the new one; where it is missing for want of links, the next export puts it back."""
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path, links], check=True)
+    outs = sorted(tmp_path.iterdir())
+    assert len(outs) > 8
+    for out in outs:
+        found = {name: (out / name).read_text() for name in NAMES if (out / name).exists()}
+        assert set(found.values()) <= {"old", "new"}
+        assert links == "no links" or len(found) == len(NAMES)
+        if found.get("last") == "new":
+            assert set(found.values()) == {"new"}, "what makes the others count is the last"
+        with staged(out, ["another"], overwrite=False) as staging:
+            (staging / "another").write_text("new")
+        assert sorted(os.listdir(out)) == sorted(["another", *NAMES])
+        assert {(out / name).read_text() for name in NAMES} <= {"old", "new"}
+
+
+def test_what_a_killed_process_left_hidden_beside_a_new_folder_is_removed(tmp_path):
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom workbench.exporting.atomic import staged\n"
+        "with staged(Path(sys.argv[1]), ['one'], overwrite=False) as staging:\n"
+        "    (staging / 'one').write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "out"], check=False)
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(".workbench-")
+    with staged(tmp_path / "out", NAMES, overwrite=False) as staging:
+        assert left not in os.listdir(tmp_path)
+        write_all(staging)
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_hidden_folder_that_is_no_left_over_stays(tmp_path):
+    (tmp_path / ".workbench-notes").mkdir()
+    (tmp_path / ".workbench-notes" / "mine").write_text("mine")
+    (tmp_path / ".workbench-file").write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "new").write_text("mine")
+    (tmp_path / ".workbench-link").symlink_to(tmp_path / "elsewhere")
+    before = tree_of(tmp_path)
+    with staged(tmp_path, NAMES, overwrite=False) as staging:
+        write_all(staging)
+    assert tree_of(tmp_path).items() >= before.items()

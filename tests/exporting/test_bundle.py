@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +31,9 @@ from tests.exporting.made import (
 from workbench.exporting import planned_files
 
 SAMPLES = Path(wb.__file__).parent / "samples"
-FILES = ["mapping.json", "model.npz", "model.safetensors"]
+WEIGHTS = ["model.npz", "model.safetensors"]
+TEXTS = ["load.rs", "Cargo.toml", "load.py", "REPORT.md"]
+FILES = ["mapping.json", *WEIGHTS, *TEXTS]
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ def test_every_dtype_and_every_hostile_name_comes_back_bit_for_bit(tmp_path):
     before = tree_of(tmp_path)
     wb.export(plan_of(checkpoint), tmp_path / "out")
     after = tree_of(tmp_path)
-    assert sorted(after.keys() - before.keys()) == ["out", *(f"out/{name}" for name in FILES)]
+    assert sorted(after.keys() - before.keys()) == sorted(["out", *(f"out/{name}" for name in FILES)])
     back = flat(wb.load_export(tmp_path / "out"))
     assert {name: bits(array) for name, array in back.items()} == {name: bits(array) for name, array in table.items()}
 
@@ -125,7 +128,7 @@ def test_mapping_json_says_what_was_done(net, tmp_path):
     said = json.loads((tmp_path / "out" / "mapping.json").read_text("ascii"))
     assert list(said) == [
         "schema", "version", "source", "burn", "route", "top_level_key", "selection", "rules", "reindex",
-        "keep_indices", "skip_enum_variants", "layout", "casts", "reader", "reindexed", "rows", "files",
+        "keep_indices", "skip_enum_variants", "layout", "casts", "fold", "reader", "reindexed", "ties", "rows", "files",
     ]  # fmt: skip
     assert said["schema"] == "checkpoint-workbench/mapping"
     assert said["source"] == {
@@ -147,7 +150,7 @@ def test_mapping_json_says_what_was_done(net, tmp_path):
         }
         for row in plan.rows
     ]
-    assert [file["name"] for file in said["files"]] == ["model.npz", "model.safetensors"]
+    assert [file["name"] for file in said["files"]] == FILES[1:]
 
 
 def test_mapping_json_gives_the_mapping_back(net, tmp_path):
@@ -179,10 +182,10 @@ def test_an_unreadable_tensor_is_listed_and_not_exported(tmp_path):
     assert rows["bad"]["status"] == "skipped"
     assert rows["bad"]["reason"]
     assert list(wb.load_export(tmp_path / "out")) == ["good"]
-    assert planned_files(plan) == [
-        ("mapping.json", "2 rows"),
-        ("model.npz", "8 B of tensors"),
-        ("model.safetensors", "8 B of tensors"),
+    assert [(file.name, file.nbytes, file.note) for file in planned_files(plan, ["npz", "safetensors"])] == [
+        ("mapping.json", None, "2 rows"),
+        ("model.npz", 8, "8 B of tensors"),
+        ("model.safetensors", 8, "8 B of tensors"),
     ]
 
 
@@ -293,14 +296,14 @@ def exported(net, tmp_path):
     return tmp_path / "out"
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ["mapping.json", *WEIGHTS])
 def test_load_export_names_a_file_that_is_missing(exported, name):
     (exported / name).unlink()
     with pytest.raises(wb.WorkbenchError, match=name):
         wb.load_export(exported)
 
 
-@pytest.mark.parametrize("name", FILES[1:])
+@pytest.mark.parametrize("name", WEIGHTS)
 @pytest.mark.parametrize("change", ["flip", "cut", "grow"])
 def test_load_export_refuses_a_file_that_is_not_the_one_exported(exported, name, change):
     data = bytearray((exported / name).read_bytes())
@@ -354,8 +357,8 @@ def change_row(**fields):
         lambda said: said["files"].clear(),
         lambda said: said["files"].append(said["files"][0]),
         lambda said: said["files"][0].update(name="../out/model.npz"),
-        lambda said: said["files"][0].update(sha256="0" * 64),
-        lambda said: said["files"][0].update(sha256=None),
+        lambda said: said["files"][0].update(blake3="0" * 64),
+        lambda said: said["files"][0].update(blake3=None),
         lambda said: said["files"][0].update(nbytes="many"),
         lambda said: said.update(schema="other"),
         lambda said: said.update(version=3),
@@ -386,7 +389,6 @@ def test_load_export_of_a_folder_that_is_no_export_says_so(tmp_path):
 
 
 def test_load_export_never_allocates_what_a_mapping_only_claims(exported):
-    import hashlib
     import zipfile
 
     with zipfile.ZipFile(exported / "model.npz", "w") as archive:
@@ -396,14 +398,13 @@ def test_load_export_never_allocates_what_a_mapping_only_claims(exported):
     said["rows"] = [
         {"original": "huge", "remapped": "huge", "shape": [2**40], "dtype": "float32", "status": "unchanged"}
     ]
-    said["files"][0] |= {"nbytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    said["files"][0] |= {"nbytes": len(data), "blake3": blake3(data).hexdigest()}
     (exported / "mapping.json").write_text(json.dumps(said))
     with pytest.raises(wb.OpenError, match="has not the size that mapping"):
         wb.load_export(exported)
 
 
 def test_load_export_reads_an_object_array_as_nothing_but_an_error(exported):
-    import hashlib
 
     class Bomb:
         def __reduce__(self):
@@ -413,7 +414,7 @@ def test_load_export_reads_an_object_array_as_nothing_but_an_error(exported):
     data = (exported / "model.npz").read_bytes()
     said = json.loads((exported / "mapping.json").read_text())
     said["rows"] = [{"original": "w", "remapped": "w", "shape": [1], "dtype": "int64", "status": "unchanged"}]
-    said["files"][0] |= {"nbytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    said["files"][0] |= {"nbytes": len(data), "blake3": blake3(data).hexdigest()}
     (exported / "mapping.json").write_text(json.dumps(said))
     with pytest.raises(wb.OpenError):
         wb.load_export(exported)
@@ -423,10 +424,26 @@ def test_load_export_reads_an_object_array_as_nothing_but_an_error(exported):
 def test_planned_files_say_how_much_would_be_written(net):
     n_bytes = sum(tensor.nbytes for tensor in net.tensors)
     assert n_bytes < 1000
-    assert planned_files(plan_of(net)) == [
-        ("mapping.json", f"{len(net.tensors)} rows"),
-        ("model.npz", f"{n_bytes} B of tensors"),
-        ("model.safetensors", f"{n_bytes} B of tensors"),
+    found = {file.name: file for file in planned_files(plan_of(net))}
+    assert list(found) == FILES
+    assert (found["mapping.json"].format, found["mapping.json"].note) == ("", f"{len(net.tensors)} rows")
+    assert [(found[name].format, found[name].nbytes) for name in WEIGHTS] == [
+        ("npz", n_bytes),
+        ("safetensors", n_bytes),
+    ]
+    assert {found[name].nbytes for name in TEXTS} == {None}
+    assert all(file.is_default for file in found.values())
+
+
+def test_planned_sizes_know_of_casts_precision_and_ties(net):
+    n_bytes = sum(tensor.nbytes for tensor in net.tensors)
+    half = plan_of(net, casts=[wb.Cast("float16", from_dtype="float32")])
+    assert planned_files(half, ["pt"])[1].nbytes == n_bytes // 2
+    assert planned_files(plan_of(net), ["mpk"], precision="half")[1].nbytes == n_bytes // 2
+    assert not any(file.is_default for file in planned_files(plan_of(net), ["pt", "bpk"])[1:])
+    assert [file.name for file in planned_files(plan_of(net, burn=None), ["rust", "python"])] == [
+        "mapping.json",
+        "load.py",
     ]
 
 

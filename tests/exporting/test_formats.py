@@ -22,7 +22,7 @@ from workbench.exporting import export, load_export, planned_files
 from workbench.exporting.files import FORMATS, WeightFile
 from workbench.mapping import Cast, Layout
 
-ALL = list(FORMATS)
+ALL = [format for format in FORMATS if format != "mpk"]  # That one needs a target.
 DTYPES = ["float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool"]
 
 
@@ -45,7 +45,7 @@ def same(checkpoint_or_dict, plan):
 
 def test_all_formats_hold_the_same_values_under_the_new_names(plan, tmp_path):
     result = export(plan, tmp_path / "out", formats=ALL)
-    assert [path.name for path in result.paths] == ["mapping.json", *FORMATS.values()]
+    assert [path.name for path in result.paths] == ["mapping.json", *(FORMATS[format] for format in ALL)]
     for format in ("safetensors", "pt", "bpk"):
         assert same(wb.open(tmp_path / "out" / FORMATS[format]), plan), format
     assert same(flat(load_export(tmp_path / "out")), plan)
@@ -54,9 +54,9 @@ def test_all_formats_hold_the_same_values_under_the_new_names(plan, tmp_path):
 @pytest.mark.parametrize("format", ALL)
 def test_an_export_of_one_format_is_read_back(plan, tmp_path, format):
     export(plan, tmp_path / "out", formats=[format])
-    assert sorted(tree_of(tmp_path / "out")) == sorted(["mapping.json", FORMATS[format]])
+    assert {name.partition("/")[0] for name in tree_of(tmp_path / "out")} == {"mapping.json", FORMATS[format]}
     assert same(flat(load_export(tmp_path / "out")), plan)
-    assert [name for name, _ in planned_files(plan, [format])] == ["mapping.json", FORMATS[format]]
+    assert [file.name for file in planned_files(plan, [format])] == ["mapping.json", FORMATS[format]]
 
 
 def test_the_same_plan_gives_the_same_bytes(plan, tmp_path):

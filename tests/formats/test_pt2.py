@@ -124,7 +124,7 @@ def test_a_broken_list_of_weights_is_an_error_that_names_it(config: bytes) -> No
     assert caught.value.next_step
 
 
-def test_constants_are_beside_and_objects_are_passed_over() -> None:
+def test_constants_are_beside_and_custom_objects_are_named_in_a_finding() -> None:
     constants = {
         "plain": weight_entry("tensor_0", 7, (0,), (1,)),
         "thing": {"path_name": "custom_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None},
@@ -132,6 +132,10 @@ def test_constants_are_beside_and_objects_are_passed_over() -> None:
     contents = opened({"w": weight_entry("w", 7, (4,), (1,))}, {"w": FLOATS}, constants=constants)
     assert [each.tensor.key for each in contents.beside] == ["plain"]
     assert "program-constants" in {finding.code for finding in contents.findings}
+    (said,) = [finding for finding in contents.findings if finding.code == "custom-object"]
+    assert "`thing`" in said.text
+    plain = opened({"w": weight_entry("w", 7, (4,), (1,))}, {"w": FLOATS})
+    assert "custom-object" not in {finding.code for finding in plain.findings}
 
 
 def test_several_programs_in_one_file_keep_their_names() -> None:

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { bytes, collisionWords, count, dtypeWords, elide, elideMiddle, equation, plural, rulesWords, valueWords } from "../../workbench/widgets/static/text.js";
+import { bytes, collisionWords, count, dtypeWords, elide, elideMiddle, equation, ofBytes, plural, rulesWords, timeLeft, valueWords } from "../../workbench/widgets/static/text.js";
 
 const plain = (parts) => parts.map(([text]) => text).join("");
 
@@ -84,4 +84,15 @@ test("shortening keeps the mark, and our own words are never cut", () => {
   assert.deepEqual(elide([["backbones.", "new"], ["x", ""]], 8), [["bac", "new"], ["….", "new"], ["x", ""]]);
   const note = [["(prefix removed)", "note"]];
   assert.equal(elide(note, 4), note);
+});
+
+test("how much of a whole is through stands in the unit of the whole", () => {
+  const cases = [[27_900_000, 46_800_000, "27.9 of 46.8 MB"], [0, 8_390_000, "0.00 of 8.39 MB"], [12, 136, "12 of 136 B"],
+    [1_000_000, 13_500_000_000, "0.0 of 13.5 GB"], [147_000, 294_000, "147 of 294 kB"]];
+  for (const [done, total, words] of cases) assert.equal(ofBytes(done, total), words);
+});
+
+test("time left is rounded up and never nothing", () => {
+  const cases = [[null, ""], [0, "1 s left"], [0.2, "1 s left"], [59.1, "60 s left"], [100, "2 min left"], [3600, "60 min left"], [7260, "2 h 1 min left"]];
+  for (const [seconds, words] of cases) assert.equal(timeLeft(seconds), words);
 });

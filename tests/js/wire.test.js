@@ -106,3 +106,65 @@ test("after the end of a view nothing listens and nothing is sent", () => {
   void wire.ask("undo", {});
   assert.deepEqual(model.sent, []);
 });
+
+// ---- jobs ----
+
+function withJob(setupOf) {
+  let job = { id: 0, state: "idle" };
+  setupOf.model.get = (name) => (name === "job" ? job : undefined);
+  return (next) => {
+    job = next;
+    setupOf.model.fire("change:job");
+  };
+}
+
+test("a job gives its result when it ends, however often it tells how far it is", async (t) => {
+  const all = setup();
+  t.after(() => all.control.abort());
+  const become = withJob(all);
+  const ran = all.wire.run("export", { folder: "out" });
+  all.model.answer({ id: all.model.sent[0].id, ok: { job: 3 } });
+  await Promise.resolve();
+  become({ id: 3, state: "running", percent: 10 });
+  become({ id: 3, state: "running", percent: 60 });
+  become({ id: 3, state: "done", result: { paths: ["out/a"] } });
+  assert.deepEqual(await ran, { paths: ["out/a"] });
+});
+
+test("a job that ended before its number was known gives its result too", async (t) => {
+  const all = setup();
+  t.after(() => all.control.abort());
+  const become = withJob(all);
+  const ran = all.wire.run("fix", { path: "out" });
+  become({ id: 1, state: "done", result: { path: "out" } });
+  all.model.answer({ id: all.model.sent[0].id, ok: { job: 1 } });
+  assert.deepEqual(await ran, { path: "out" });
+});
+
+test("a job that fails, is cancelled or is not begun rejects with what the kernel said", async (t) => {
+  const all = setup();
+  t.after(() => all.control.abort());
+  const become = withJob(all);
+  for (const [n, state] of [[1, "failed"], [2, "cancelled"]]) {
+    const ran = all.wire.run("export", { folder: "out" });
+    all.model.answer({ id: all.model.sent.at(-1).id, ok: { job: n } });
+    await Promise.resolve();
+    become({ id: n, state, error: { title: "no", code: state } });
+    await assert.rejects(ran, (fault) => fault.code === state);
+  }
+  const refused = all.wire.run("export", { folder: "out" });
+  all.model.answer({ id: all.model.sent.at(-1).id, error: { title: "Another file is being written already.", code: "job-running" } });
+  await assert.rejects(refused, (fault) => fault.code === "job-running");
+});
+
+test("a job of a kernel that stops rejects, and an unmounted view listens to no job", async () => {
+  const all = setup();
+  withJob(all);
+  const ran = all.wire.run("export", { folder: "out" });
+  all.model.answer({ id: all.model.sent[0].id, ok: { job: 1 } });
+  await new Promise((resolve) => setImmediate(resolve));
+  all.model.fire("comm:close");
+  await assert.rejects(ran, (fault) => fault.code === "gone");
+  all.control.abort();
+  assert.equal(all.model.n_handlers, 0);
+});

@@ -1,58 +1,10 @@
 """The kernel's side of the screen, asked as the page asks."""
 
-from typing import ClassVar
-
-import comm
 import pytest
-from comm.base_comm import BaseComm
 
 import workbench as wb
 from tests.make.named import checkpoint_named
-
-NET = ["conv.conv1.bias", "conv.conv1.weight", "conv.conv2.weight"]
-
-
-class Page(BaseComm):
-    """The other end of the wire: keeps what the kernel sends, in order."""
-
-    sent: ClassVar[list[dict]] = []
-
-    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
-        type(self).sent.append(data or {})
-
-
-@pytest.fixture
-def page(monkeypatch):
-    Page.sent = []
-    monkeypatch.setattr(comm, "create_comm", Page)
-    return Page
-
-
-class Asked:
-    """A workbench and a way to ask it one question at a time."""
-
-    def __init__(self, view, page):
-        self.view, self.page, self.last = view, page, 0
-
-    def reply(self, question, **args):
-        self.last += 1
-        message = {"id": self.last, "ask": question, "args": args}
-        data = {"method": "custom", "content": message}
-        self.view._handle_msg({"content": {"data": data}, "buffers": []})
-        replies = [m["content"] for m in self.page.sent if m.get("method") == "custom"]
-        mine = [reply for reply in replies if reply["id"] == self.last]
-        assert len(mine) == 1
-        return mine[0]
-
-    def ask(self, question, **args):
-        reply = self.reply(question, **args)
-        assert "error" not in reply, reply
-        return reply["ok"]
-
-
-@pytest.fixture
-def asked(tmp_path, page):
-    return Asked(wb.Workbench(checkpoint_named(tmp_path, NET)), page)
+from tests.widgets.asking import NET, Asked
 
 
 def test_a_typed_rule_changes_mapping_plan_and_rows(asked):
@@ -92,28 +44,6 @@ def test_groups_and_the_first_hit_are_told_for_a_rule(asked):
     assert told["groups"] == [{"name": "$1", "values": ["conv1", "conv2"], "n_values": 2}]
     assert "".join(text for text, _ in told["first_hit"]["before"]) == "conv.conv1.bias"
     assert "".join(text for text, _ in told["first_hit"]["after"]) == "conv1.bias"
-
-
-def test_a_collision_blocks_the_export_and_says_which_keys(asked, tmp_path):
-    asked.ask("add_rule", pattern=r"conv[12]\.", replacement="", step="t")
-    assert asked.view.summary["blocked"]["title"] == "Export is blocked: 1 remapped key is claimed twice."
-    error = asked.reply("export", folder=str(tmp_path / "out"), overwrite=False)["error"]
-    assert "conv.weight" in error["title"] + error["cause"]
-    assert not (tmp_path / "out").exists()
-    asked.ask("undo")
-    assert asked.view.summary["blocked"] is None
-    done = asked.ask("export", folder=str(tmp_path / "out"), overwrite=False)
-    assert len(done["paths"]) == 3
-    assert set(wb.load_export(tmp_path / "out")["conv"]) == {"conv1", "conv2"}
-
-
-def test_the_folder_is_looked_at_before_the_export(asked, tmp_path):
-    folder = str(tmp_path / "out")
-    assert asked.ask("check_folder", folder=folder) == {"n_replaced": 0, "problem": ""}
-    asked.ask("export", folder=folder, overwrite=False)
-    assert asked.ask("check_folder", folder=folder)["n_replaced"] == 3
-    assert "error" in asked.reply("export", folder=folder, overwrite=False)
-    asked.ask("export", folder=folder, overwrite=True)
 
 
 def test_copied_python_rebuilds_the_mapping(asked):

@@ -177,6 +177,14 @@ Verify = Annotated[
     bool,
     typer.Option("--verify/--no-verify", help="Open what was written again, and compare it. Unsaid: yes."),
 ]
+Fold = Annotated[
+    bool | None,
+    typer.Option(
+        "--fold/--no-fold",
+        help="Make plain weights of those stored as the parts of a weight_norm, spectral_norm or pruning. Unsaid: no.",
+        show_default=False,
+    ),
+]
 KeepIndex = Annotated[
     list[str] | None,
     typer.Option(
@@ -184,6 +192,37 @@ KeepIndex = Annotated[
         metavar="REGEX",
         help="Lists that keep their indices: the regex is looked for in what stands before the number. Repeatable.",
     ),
+]
+
+
+CastFloats = Annotated[
+    str | None,
+    typer.Option(
+        "--cast",
+        metavar="DTYPE",
+        help="Give all floats this dtype: float32, float16, bfloat16 or another one.",
+        show_default=False,
+    ),
+]
+
+
+class Ties(StrEnum):
+    """How often a tensor of several names is written."""
+
+    TWICE = "twice"
+    ONCE = "once"
+
+
+class Precision(StrEnum):
+    """What floats and integers become in a .mpk."""
+
+    FULL = "full"
+    HALF = "half"
+
+
+Half = Annotated[
+    Precision,
+    typer.Option("--precision", help="What a .mpk is for, Burn's recorder with f32 and i32, or f16 and i16."),
 ]
 
 
@@ -238,6 +277,8 @@ def remap(
     exclude: Exclude = None,
     reindex: Reindex = None,
     keep_index: KeepIndex = None,
+    fold: Fold = None,
+    cast: CastFloats = None,
     burn: Burn = None,
     api: Api = None,
     route: Route = None,
@@ -283,6 +324,8 @@ def remap(
         include or (),
         exclude or (),
         keep_index or (),
+        fold,
+        cast,
     )
     wanted = command.Wanted(as_json, upto, trace, debug, code, save, target, suggest)
     raise typer.Exit(command.run(file, said, wanted))
@@ -293,12 +336,13 @@ def remap(
     short_help="Write mapping.json and the remapped weights as files.",
     epilog="Examples:\n\n  workbench export net.pt -o net.export --rule '^conv\\.(.*)' '$1'\n\n"
     "  workbench export net.pt -o net.export --format pt --format bpk --target src/model.rs\n\n"
-    "  workbench export net.pt -o net.export --mapping mapping.json --overwrite",
+    "  workbench export net.pt -o net.zip --mapping mapping.json --cast bfloat16\n\n"
+    "  workbench export big.safetensors -o big --format safetensors --shards 5GB --workers 4",
 )
 def export(
     file: File,
     folder: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write into; made if missing.")
+        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder, made if missing; or a FILE.zip.")
     ],
     rule: Rules = None,
     mapping: MappingFile = None,
@@ -307,15 +351,18 @@ def export(
     exclude: Exclude = None,
     reindex: Reindex = None,
     keep_index: KeepIndex = None,
+    fold: Fold = None,
     burn: Burn = None,
     api: Api = None,
     route: Route = None,
+    cast: CastFloats = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
             "--format",
-            metavar="npz|safetensors|pt|bpk",
-            help="A weight file to write; may be repeated. Unsaid: npz and safetensors.",
+            metavar="WORD",
+            help="What to write; may be repeated: npz, safetensors, pt, bpk, mpk, npy (a folder), rust (a program that "
+            "loads it, with Cargo.toml), python, report. Unsaid: npz, safetensors, rust, python, report.",
             show_default=False,
         ),
     ] = None,
@@ -323,12 +370,28 @@ def export(
         Path | None,
         typer.Option("--target", metavar="FILE", help="What the result is to fit: it tells the types of modules."),
     ] = None,
+    ties: Annotated[
+        Ties, typer.Option("--ties", help="Write tied tensors under each name, or once with the aliases noted.")
+    ] = Ties.TWICE,
+    shards: Annotated[
+        str | None,
+        typer.Option("--shards", metavar="SIZE", help="Split the .safetensors into files of at most SIZE, as 5GB."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Write the .safetensors by N processes, shard by shard."),
+    ] = None,
+    precision: Half = Precision.FULL,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export there; other files stay.")
     ] = False,
     verify: Verify = True,
+    as_json: Json = False,
 ) -> None:
-    """Write mapping.json and the weight files: all of them or none. Exits with 1 on a collision."""
+    """Write mapping.json, weight files and what loads them: all of them or none.
+
+    Exits with 1 on a collision. Ctrl+C leaves everything as it was, and exits with 130.
+    """
     from workbench.cli import export as command
     from workbench.cli.remap import Decisions
 
@@ -343,21 +406,74 @@ def export(
         include or (),
         exclude or (),
         keep_index or (),
+        fold,
+        cast,
     )
+    wanted = command.Wanted(
+        formats or (), target, ties.value, precision.value, shards, workers, overwrite, verify, as_json
+    )
+    raise typer.Exit(command.run(file, folder, said, wanted))
+
+
+@app.command(
+    short_help="Write a file of weights as another kind of file.",
+    epilog="Examples:\n\n  workbench convert net.pt net.safetensors\n\n"
+    "  workbench convert net.pt net.mpk --burn 0.20 --target src/model.rs\n\n  workbench convert model.bpk arrays",
+)
+def convert(
+    file: File,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="What to write; its ending says the format: .safetensors, .npz, .pt, .pth, .bin, .bpk, .mpk, "
+            "or none for a folder of .npy files.",
+        ),
+    ],
+    top_level_key: TopLevelKey = None,
+    burn: Burn = None,
+    target: Annotated[
+        Path | None,
+        typer.Option("--target", metavar="FILE", help="What tells the types of modules, for .bpk and .mpk."),
+    ] = None,
+    precision: Half = Precision.FULL,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
+    verify: Verify = True,
+    as_json: Json = False,
+) -> None:
+    """Write the tensors of a file as another kind of file, and nothing else.
+
+    Keys stay as they are; a .bpk or .mpk has Burn's names and layout where they are known. Each change is printed.
+    Ctrl+C leaves everything as it was, and exits with 130.
+    """
+    from workbench.burn import DEFAULT_VERSION
+    from workbench.cli import convert as command
+
     raise typer.Exit(
-        command.run(file, folder, said, formats=formats or (), target=target, overwrite=overwrite, verify=verify)
+        command.run(
+            file,
+            out,
+            top_level_key=top_level_key,
+            burn=DEFAULT_VERSION if burn is None else None if burn == "none" else burn,
+            target=target,
+            precision=precision.value,
+            overwrite=overwrite,
+            verify=verify,
+            as_json=as_json,
+        )
     )
 
 
 @app.command(
     short_help="Write the state_dict of a file as a file that loads.",
     epilog="Examples:\n\n  workbench fix whole_model.pt -o weights.safetensors\n\n"
-    "  workbench fix train.ckpt -o weights.pt --top-level-key state_dict",
+    "  workbench fix train.ckpt -o weights.pt --top-level-key state_dict --fold",
 )
 def fix(
     file: File,
     out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The file to write: .safetensors or .pt.")],
     top_level_key: TopLevelKey = None,
+    fold: Fold = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
     verify: Verify = True,
 ) -> None:
@@ -367,7 +483,9 @@ def fix(
     """
     from workbench.cli import fix as command
 
-    raise typer.Exit(command.run(file, out, top_level_key=top_level_key, overwrite=overwrite, verify=verify))
+    raise typer.Exit(
+        command.run(file, out, top_level_key=top_level_key, fold=bool(fold), overwrite=overwrite, verify=verify)
+    )
 
 
 @app.command(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from workbench.checkpoint import open_checkpoint
 from workbench.cli.output import Printer, print_json
@@ -38,9 +39,12 @@ def run(
     out = Printer()
     try:
         checkpoint = open_checkpoint(file)
-    except WorkbenchError:
-        if text is not None and not as_json:
-            _print_explanation(out, explain(text), str(file))
+    except WorkbenchError as fault:
+        explanation = None if text is None else explain(text)
+        if as_json:
+            _print_findings(file.name, said, (_as_finding(fault),), explanation)
+        elif explanation is not None:
+            _print_explanation(out, explanation, str(file))
             out.line()
         raise
     wanted = None if target is None else Target.open(target, burn=said.burn)
@@ -48,17 +52,16 @@ def run(
     findings = findings_of(plan, deep=deep, progress=_progress() if deep else None)
     explanation = None if text is None else explain(text, plan=plan)
     if as_json:
-        print_json(
-            {
-                "name": checkpoint.name,
-                "burn": said.burn,
-                "findings": [_finding_json(each) for each in findings],
-                "explanation": None if explanation is None else explanation.as_dict(),
-            }
-        )
+        _print_findings(checkpoint.name, said, findings, explanation)
     else:
         _as_text(out, plan, findings, explanation, deep=deep)
     return int(any(each.severity is Severity.ERROR for each in findings))
+
+
+def _as_finding(fault: WorkbenchError) -> Finding:
+    """A file that cannot be opened, as the one finding on it."""
+    text = " ".join(part for part in (fault.title, fault.cause) if part)
+    return Finding(fault.code, Severity.ERROR, fault.place or "the file", text, fault.next_step)
 
 
 def _error_text(error: str | None) -> str | None:
@@ -91,15 +94,30 @@ def _as_text(
     if not findings:
         out.line("Nothing was found that stands in the way of loading it.")
     for each in findings:
-        where = f" {each.place}:" if each.place and each.place != "the file" else ""
-        out.line(f"{each.severity}:{where} {each.text} [{each.code}]", _STYLES[each.severity])
-        if each.next_step:
-            out.line(f"    next: {each.next_step}")
-        if each.repair is not None:
-            out.line(f"    repair: {_repair_text(each.repair, checkpoint.path)}")
+        _print_finding(out, each, checkpoint.path)
     if not deep:
         out.line()
         out.line("Values were not read; --deep looks for NaN, infinity and tensors of zeros.", "dim")
+
+
+def _print_finding(out: Printer, finding: Finding, path: str) -> None:
+    where = f" {finding.place}:" if finding.place and finding.place != "the file" else ""
+    out.line(f"{finding.severity}:{where} {finding.text} [{finding.code}]", _STYLES[finding.severity])
+    if finding.next_step:
+        out.line(f"    next: {finding.next_step}")
+    if finding.repair is not None:
+        out.line(f"    repair: {_repair_text(finding.repair, path)}")
+
+
+def _print_findings(name: str, said: Mapping, findings: tuple[Finding, ...], explanation: Explanation | None) -> None:
+    print_json(
+        {
+            "name": name,
+            "burn": said.burn,
+            "findings": [_finding_json(each) for each in findings],
+            "explanation": None if explanation is None else explanation.as_dict(),
+        }
+    )
 
 
 def _print_explanation(out: Printer, said: Explanation, path: str) -> None:
@@ -125,8 +143,13 @@ def _repair_text(repair: Repair, path: str) -> str:
     option = ""
     if repair.do == "add-rule":
         option = f"--rule {_quoted(arguments['pattern'])} {_quoted(arguments['replacement'])}"
+    elif repair.do == "add-rules":
+        pairs = cast(Sequence[tuple[str, str]], arguments["rules"])
+        option = " ".join(f"--rule {_quoted(pattern)} {_quoted(replacement)}" for pattern, replacement in pairs)
     elif repair.do == "set" and arguments.get("field") == "top_level_key" and arguments.get("value") is not None:
         option = f"--top-level-key {_quoted(arguments['value'])}"
+    elif repair.do == "fold":
+        option = "workbench export or fix, with --fold"
     elif repair.do == "export":
         key = arguments.get("top_level_key")
         out = Path(path).with_suffix("").name + ".state_dict.safetensors"

@@ -1,36 +1,80 @@
-"""`workbench export`: the mapping and the remapped weights as files."""
+"""`workbench export`: the mapping, the remapped weights and what loads them, as files."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from workbench.checkpoint import open_checkpoint
-from workbench.cli.output import Printer
-from workbench.cli.remap import Decisions, decide, equation
+from workbench.cli.output import Printer, print_json
+from workbench.cli.progress import work
+from workbench.cli.remap import Decisions, casted, decide, equation
 from workbench.core.text import bytes_text
-from workbench.exporting import export
+from workbench.exporting import ExportResult, export
 from workbench.exporting.files import DEFAULT_FORMATS
+from workbench.exporting.progress import Cancel, Report
+from workbench.exporting.workers import process_pool
 from workbench.target import Target
+
+if TYPE_CHECKING:
+    from workbench.exporting.contents import Ties
+    from workbench.exporting.mpk_file import Precision
+    from workbench.mapping import Plan
 
 _CHANGES_SHOWN: Final = 50
 
 
-def run(
-    file: Path,
-    folder: Path,
-    said: Decisions,
-    *,
-    formats: Sequence[str] = (),
-    target: Path | None = None,
-    overwrite: bool,
-    verify: bool = True,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options of `workbench export` that do not decide on keys."""
+
+    formats: Sequence[str] = ()
+    target: Path | None = None
+    ties: Ties = "twice"
+    precision: Precision = "full"
+    shards: str | None = None
+    workers: int | None = None
+    overwrite: bool = False
+    verify: bool = True
+    as_json: bool = False
+
+
+def run(file: Path, folder: Path, said: Decisions, wanted: Wanted) -> int:
     """Write the files; say where they are, and what is not as in the source."""
     mapping = decide(said)
-    plan = mapping.plan(open_checkpoint(file), None if target is None else Target.open(target, burn=mapping.burn))
-    result = export(plan, folder, formats=tuple(formats) or DEFAULT_FORMATS, overwrite=overwrite, verify=verify)
+    checkpoint = open_checkpoint(file)
+    target = None if wanted.target is None else Target.open(wanted.target, burn=mapping.burn)
+    plan = casted(mapping, said.cast, checkpoint).plan(checkpoint, target)
+
+    def write(report: Report | None, cancel: Cancel) -> int:
+        with contextlib.nullcontext() if wanted.workers is None else process_pool(wanted.workers) as executor:
+            result = export(
+                plan,
+                folder,
+                formats=tuple(wanted.formats) or DEFAULT_FORMATS,
+                ties=wanted.ties,
+                precision=wanted.precision,
+                shard_size=wanted.shards,
+                executor=executor,
+                overwrite=wanted.overwrite,
+                verify=wanted.verify,
+                progress=report,
+                cancel=cancel,
+            )
+        done.append(result)
+        return 0
+
+    done: list[ExportResult] = []
+    code = work(write, quiet=wanted.as_json)
+    for result in done:
+        (_print_json if wanted.as_json else _print)(plan, result)
+    return code
+
+
+def _print(plan: Plan, result: ExportResult) -> None:
     out = Printer()
     for path in result.paths:
         out.line(str(path))
@@ -39,7 +83,22 @@ def run(
         out.line(change)
     if len(result.changes) > _CHANGES_SHOWN:
         out.line(f"… {len(result.changes) - _CHANGES_SHOWN:,} more such lines; mapping.json has them all")
-    skipped = [row for row in plan.rows if row.status == "skipped"]
-    for row in skipped:
-        out.line(f"skipped: {row.original}: {row.reason}", "yellow")
-    return 0
+    for row in plan.rows:
+        if row.status == "skipped":
+            out.line(f"skipped: {row.original}: {row.reason}", "yellow")
+
+
+def _print_json(plan: Plan, result: ExportResult) -> None:
+    counts = plan.counts
+    print_json(
+        {
+            "folder": str(result.folder),
+            "paths": [str(path) for path in result.paths],
+            "nbytes": result.nbytes,
+            "counts": {**counts, "out": plan.n_out, "outside": len(plan.outside)},
+            "changes": list(result.changes),
+            "skipped": [
+                {"original": row.original, "reason": row.reason} for row in plan.rows if row.status == "skipped"
+            ],
+        }
+    )

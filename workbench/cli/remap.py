@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from workbench.checkpoint import open_checkpoint
 from workbench.cli.output import Printer, print_json
-from workbench.core.text import count_text, shape_text
+from workbench.core.text import count_text, listed_text, shape_text
 from workbench.errors import MappingError
 from workbench.finding import Finding, Severity
 from workbench.mapping import Collision, Mapping, Pick, Plan, Row, Rule, Selection, Trace
+from workbench.mapping.casts import float_casts
 
 if TYPE_CHECKING:
+    from workbench.checkpoint import Checkpoint
     from workbench.mapping.coverage import Coverage
     from workbench.target import Target
 
@@ -37,6 +39,8 @@ class Decisions:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     keep_indices: Sequence[str] = ()
+    fold: bool | None = None
+    cast: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,18 @@ def decide(said: Decisions) -> Mapping:
     if said.burn is not None:
         # Another Burn need not have the API that the file chose.
         changes |= {"burn": None if said.burn == "none" else said.burn, "api": None}
-    for name in ("top_level_key", "reindex", "api", "route"):
+    for name in ("top_level_key", "reindex", "api", "route", "fold"):
         if (value := getattr(said, name)) is not None:
             changes[name] = value
     return replace(mapping, **changes)
+
+
+def casted(mapping: Mapping, dtype: str | None, checkpoint: Checkpoint) -> Mapping:
+    """`mapping` with a cast of each float dtype that the file has; the same one where no dtype was said."""
+    if dtype is None:
+        return mapping
+    names = dict.fromkeys(tensor.dtype.name for tensor in checkpoint.tensors)
+    return replace(mapping, casts=float_casts(mapping.casts, dtype, names))
 
 
 def run(file: Path, said: Decisions, wanted: Wanted) -> int:
@@ -86,7 +98,9 @@ def run(file: Path, said: Decisions, wanted: Wanted) -> int:
             next_step="Give a smaller number to --upto.",
             code="upto",
         )
-    plan = mapping.plan(open_checkpoint(file), _target(wanted, mapping))
+    checkpoint = open_checkpoint(file)
+    mapping = casted(mapping, said.cast, checkpoint)
+    plan = mapping.plan(checkpoint, _target(wanted, mapping))
     if wanted.save is not None:
         mapping.save(wanted.save)
     if wanted.upto is not None:
@@ -236,7 +250,7 @@ def _as_json(plan: Plan, findings: Sequence[Finding]) -> dict[str, object]:
     return {
         "name": plan.checkpoint.name,
         "format": plan.checkpoint.format,
-        "burn": None if mapping.burn is None else {"version": mapping.burn, "api": plan.reader_api},
+        "burn": _burn_json(plan),
         "route": mapping.route,
         "top_level_key": mapping.top_level_key,
         "selection": decided["selection"],
@@ -265,6 +279,18 @@ def _finding(finding: Finding) -> dict[str, object]:
     }
 
 
+def _burn_json(plan: Plan) -> dict[str, object] | None:
+    """`api` is the name of the store, as it always was here; `reads_with` is what `--api` and mapping.json call API."""
+    if plan.mapping.burn is None:
+        return None
+    return {
+        "version": plan.mapping.burn,
+        "api": plan.reader_api,
+        "store": plan.reader_api,
+        "reads_with": plan.reader.api,
+    }
+
+
 def _entry(row: Row) -> dict[str, object]:
     entry: dict[str, object] = {
         "original": row.original,
@@ -277,9 +303,16 @@ def _entry(row: Row) -> dict[str, object]:
     for name, value in (("reason", row.reason), ("layout", row.layout), ("cast", row.cast)):
         if value:
             entry[name] = value
+    if row.folded_from:
+        entry["folded_from"] = list(row.folded_from)
     if row.target_key != row.remapped:
         entry["target_key"] = row.target_key
     return entry
+
+
+def _status(row: Row) -> str:
+    said = row.reason or (f"folded from {listed_text(row.folded_from)}" if row.folded_from else "")
+    return f"{row.status}: {said}" if said else str(row.status)
 
 
 def _as_text(out: Printer, plan: Plan, findings: Sequence[Finding]) -> None:
@@ -301,7 +334,7 @@ def _as_text(out: Printer, plan: Plan, findings: Sequence[Finding]) -> None:
                     " ".join(str(n + 1) for n in row.rules) or "-",
                     shape_text(row.tensor.shape),
                     row.tensor.dtype.name,
-                    f"{row.status}: {row.reason}" if row.reason else str(row.status),
+                    _status(row),
                 )
                 for row in plan.rows
             ),

@@ -16,11 +16,13 @@ from workbench.mapping.reindex import reindexed
 
 if TYPE_CHECKING:
     from workbench.mapping import Mapping, Plan
+    from workbench.mapping.mapping import Route
 
 __all__ = ["Loading", "loading_of"]
 
 _NO_NAME: Final = "model"
-_SUFFIXES: Final = {"safetensors": ".safetensors", "burnpack": ".bpk"}
+_SUFFIXES: Final = {"safetensors": ".safetensors", "burnpack": ".bpk", "mpk": ".mpk"}
+_IN_BURNS_LAYOUT: Final = ("burnpack", "mpk")
 _MAX_PATHS: Final = 1_000
 _TWINS: Final = {"weight": "gamma", "bias": "beta"}
 
@@ -30,7 +32,8 @@ class Loading:
     """The builder calls of `reader` that carry out a plan, without the call that makes the store.
 
     `gaps` are sentences, of our words alone, on what the plan holds and these calls do not: where there are any, the
-    exported file is the one to load. `notes` are other things to know.
+    exported file is the one to load. `notes` are other things to know. `file` is the name of the file as a literal,
+    `route` which of the two it is.
     """
 
     reader: Reader
@@ -39,10 +42,17 @@ class Loading:
     gaps: tuple[str, ...]
     notes: tuple[str, ...]
     adapts: bool
+    route: Route = "original"
+    half: bool = False
 
 
-def loading_of(plan: Plan, container: str) -> Loading:
-    """How Burn loads the file of `plan` (route "exported": the file of format `container` that we export)."""
+def loading_of(plan: Plan, container: str, route: Route | None = None, *, half: bool = False) -> Loading:
+    """How Burn loads the file of `plan` (route "exported": the file of format `container` that we export).
+
+    `route` None is that of the mapping. Where Burn has no loader with rules for the original file, the exported one is
+    meant, and the gaps say so. `half`: an exported record (.mpk) is one of half precision. MappingError where there is
+    no framework, or Burn has no loader for `container`.
+    """
     mapping = plan.mapping
     if mapping.burn is None:
         raise MappingError(
@@ -51,11 +61,11 @@ def loading_of(plan: Plan, container: str) -> Loading:
             code="no-framework",
         )
     reader = mapping.reader(plan.checkpoint.format)
-    if mapping.route == "exported":
-        return _exported(plan, reader, container, ())
+    if (route or mapping.route) == "exported":
+        return _exported(plan, reader, container, (), half)
     if not reader.store or not reader.has_rules:
         gap = "Burn has no loader with rules for a file of this format."
-        return _exported(plan, reader, container, (gap,))
+        return _exported(plan, reader, container, (gap,), half)
     return _original(plan, reader)
 
 
@@ -64,6 +74,9 @@ def _original(plan: Plan, reader: Reader) -> Loading:
     calls: list[str] = []
     gaps: list[str] = []
     notes: list[str] = []
+    if plan.folded:
+        gaps.append("The parameters that are computed from parts: Burn computes none.")
+        plan = plan.unfolded
     if mapping.top_level_key is not None:
         key = _literal(mapping.top_level_key)
         if not reader.has_top_level_key:
@@ -84,7 +97,7 @@ def _original(plan: Plan, reader: Reader) -> Loading:
     gaps += _sight_gaps(plan, reader)
     if len(set(plan.remapped)) < len(plan.remapped):
         notes.append("Several tensors get one name: Burn loads one of them and says nothing of the others.")
-    name = _file_name(plan.checkpoint.path, "")
+    name = _file_name(plan.checkpoint.path)
     return Loading(reader, name, tuple(calls), tuple(gaps), tuple(notes), adapts)
 
 
@@ -100,12 +113,12 @@ def _sight_gaps(plan: Plan, reader: Reader) -> Iterator[str]:
         yield "Some tensors: this reader does not see them, or gets other values."
 
 
-def _exported(plan: Plan, original: Reader, container: str, gaps: tuple[str, ...]) -> Loading:
+def _exported(plan: Plan, original: Reader, container: str, gaps: tuple[str, ...], half: bool) -> Loading:
     """Code for a file that has its final names: no rules, no renumbering, no filter."""
     mapping = plan.mapping
     assert mapping.burn is not None
     reader = reader_for(mapping.burn, container, mapping.api)
-    if not reader.store or not reader.has_rules:
+    if not reader.store:
         raise MappingError(
             f"Burn {mapping.burn} has no loader for a file of format {printable(container, 40)}.",
             next_step="Export to safetensors, which all of them read.",
@@ -120,12 +133,36 @@ def _exported(plan: Plan, original: Reader, container: str, gaps: tuple[str, ...
         closed = reindexed(names, nested=reader.indices == "nested", dot_is_root=reader.dot_is_root)
         if closed.to_list() != list(plan.remapped):
             found.append("Indices with gaps: this reader always closes them.")
-    calls += _enum_calls(mapping, reader, found)
-    # The export adapts where it is told to; else it is the loader's turn, if it would have been with the original.
-    wanted = False if mapping.layout.adapt else _adapts(mapping, original)
-    adapts = _adapter(wanted, reader, found, calls)
-    suffix = _SUFFIXES.get(container, ".pt")
-    return Loading(reader, _file_name(None, suffix), tuple(calls), tuple(found), tuple(notes), adapts)
+    if reader.has_rules:
+        calls += _enum_calls(mapping, reader, found)
+    adapts = _adapter(_is_left_to_the_loader(plan, original, container, found), reader, found, calls)
+    if reader.reads and not _dtypes(plan) <= reader.reads:
+        found.append("Some tensors: this reader has no such dtype.")
+    name = rust_literal(_NO_NAME + _SUFFIXES.get(container, ".pt"))
+    return Loading(reader, name, tuple(calls), tuple(found), tuple(notes), adapts, "exported", half)
+
+
+def _is_left_to_the_loader(plan: Plan, original: Reader, container: str, gaps: list[str]) -> bool:
+    """Whether an exported file has PyTorch's layout and the loader has to adapt it."""
+    mapping = plan.mapping
+    if container not in _IN_BURNS_LAYOUT:
+        # The export adapts where it is told to; else it is the loader's turn, if it would have been with the original.
+        return False if mapping.layout.adapt else _adapts(mapping, original)
+    if mapping.layout.adapt is False or plan.checkpoint.format in _IN_BURNS_LAYOUT:
+        return False
+    unknown = any(
+        tensor.key.endswith("weight") and len(tensor.shape) in (1, 2) and not plan.knows_type(row)
+        for row, tensor in enumerate(plan.tensors)
+    )
+    if unknown and plan.in_burn.layouts:
+        gaps.append("The layout of modules whose type is not known: the file has some in that of PyTorch.")
+    return unknown and not plan.in_burn.layouts
+
+
+def _dtypes(plan: Plan) -> set[str]:
+    """Of what is exported."""
+    rows = zip(plan.tensors, plan.selected.tolist(), strict=True)
+    return {plan.casts.get(row, tensor.dtype.name) for row, (tensor, is_taken) in enumerate(rows) if is_taken}
 
 
 def _rule_calls(mapping: Mapping, reader: Reader) -> Iterator[str]:
@@ -255,8 +292,8 @@ def _literal(text: str) -> str | None:
         return None
 
 
-def _file_name(path: str | None, suffix: str) -> str:
+def _file_name(path: str | None) -> str:
     """The base name of the file as a literal; a plain one where there is none that Rust can hold."""
     name = PurePath(path).name if path else ""
     literal = _literal(re.sub(r"[\x00/]", "", name)) if name else None
-    return literal or rust_literal(_NO_NAME + (suffix or ".pt"))
+    return literal or rust_literal(f"{_NO_NAME}.pt")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from workbench.mapping import Plan
 
-__all__ = ["python_code"]
+__all__ = ["loader_text", "python_code"]
 
 _BODY = """
 if plan.collisions:
@@ -33,3 +34,8 @@ def python_code(plan: Plan) -> str:
     """
     mapped = plan.mapping.to_python(plan.checkpoint.path or "model.pt")
     return f"import ml_dtypes  # noqa: F401, makes bfloat16 known to numpy\nimport numpy as np\n{mapped}{_BODY}"
+
+
+def loader_text() -> str:
+    """The load.py of an export: a program of numpy alone, the same for each."""
+    return resources.files("workbench.code").joinpath("bundle_loader.py").read_text(encoding="utf-8")

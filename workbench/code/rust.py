@@ -11,10 +11,15 @@ from workbench.code.loading import Loading, loading_of
 if TYPE_CHECKING:
     from workbench.mapping import Plan
 
-__all__ = ["cargo_toml", "rust_code"]
+__all__ = ["cargo_toml", "is_type", "manifest", "rust_code", "rust_text"]
 
 _PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:::[A-Za-z_][A-Za-z0-9_]*)*")
 _FEATURES: Final = {"PytorchStore": "pytorch", "SafetensorsStore": "safetensors", "BurnpackStore": "burnpack"}
+_MODEL: Final = """// model.rs is yours: it defines the type that main makes. Change that line where yours is made
+// in another way.
+mod model;
+"""
+_NO_PARTS: Final = "// This API has no partial loads: what the file lacks is an error.\n"
 _RECORDERS: Final = {"PyTorchFileRecorder": "pytorch", "SafetensorsFileRecorder": "safetensors"}
 
 
@@ -24,23 +29,43 @@ def rust_code(
     """Rust that loads the file as `plan` says, for its Burn version and API; where Burn cannot, comments say what.
 
     The lines expect a `model` (and a `device`, up to 0.20) in scope; `program` gives a whole main.rs instead, in
-    which `model` names the type in your model.rs. Route "exported": code for the file of format `container` that we
-    export, without rules. `partial` lets parameters stay as they are that the file lacks. Every text of the file or
-    of a rule is an ASCII literal, none is in a comment. MappingError where the mapping is for no framework.
+    which `model` names the type in your model.rs, and which takes the path of the file as its argument. Route
+    "exported": code for the file of format `container` that we export, without rules. `partial` lets parameters stay as
+    they are that the file lacks. Every text of the file or of a rule is an ASCII literal, none is in a comment.
+    MappingError where the mapping is for no framework.
     """
-    if not _PATH.fullmatch(model):
+    return rust_text(loading_of(plan, container), program=program, model=model, partial=partial)
+
+
+def rust_text(loading: Loading, *, program: bool = False, model: str = "Net", partial: bool = False) -> str:
+    """The same, of what is to be said already."""
+    if not is_type(model):
         raise ValueError(f"a type of Rust is needed for model, not {model!r}")
-    loading = loading_of(plan, container)
-    write = _recorder if loading.reader.api == "burn-import" else _store
+    write = _store
+    if loading.reader.store == "NamedMpkFileRecorder":
+        write = _record
+    elif loading.reader.api == "burn-import":
+        write = _recorder
     return _comments(loading) + write(loading, program, model, partial)
 
 
+def is_type(name: str) -> bool:
+    """Whether a text is the path of a type, such as "Net" or "deep::Net"."""
+    return _PATH.fullmatch(name) is not None
+
+
 def cargo_toml(plan: Plan, *, container: str = "safetensors") -> str:
-    """The Cargo.toml for the program of `rust_code`, with exact versions."""
-    reader = loading_of(plan, container).reader
-    lines = ["[package]", 'name = "load-weights"', 'version = "0.1.0"', 'edition = "2024"', "", "[dependencies]"]
-    lines += [f"{name} = {value}" for name, value in _dependencies(reader)]
-    return "\n".join(lines) + "\n"
+    """The Cargo.toml for the program of `rust_code`, as load.rs beside it, with exact versions."""
+    return manifest(loading_of(plan, container))
+
+
+def manifest(loading: Loading) -> str:
+    """The same, of what is to be said already."""
+    lines = ["[package]", 'name = "load-weights"', 'version = "0.1.0"', 'edition = "2024"', "publish = false", ""]
+    lines += ["[[bin]]", 'name = "load"', 'path = "load.rs"', "", "[dependencies]"]
+    lines += [f"{name} = {value}" for name, value in _dependencies(loading.reader)]
+    # A bundle inside of a project is no part of that.
+    return "\n".join([*lines, "", "[workspace]"]) + "\n"
 
 
 def _dependencies(reader: Reader) -> list[tuple[str, str]]:
@@ -51,6 +76,8 @@ def _dependencies(reader: Reader) -> list[tuple[str, str]]:
         # From 9.1 on, archives whose first entry has a name of 30 bytes are refused.
         return [*found, ("zip", '"=9.0.4"')] if reader.store == "PytorchStore" else found
     burn = ("burn", f'{{ version = {exact}, features = ["ndarray"] }}')
+    if reader.store == "NamedMpkFileRecorder":
+        return [burn]
     if reader.api == "burn-store":
         features = f'["std", "{_FEATURES[reader.store]}"]'
         return [burn, ("burn-store", f"{{ version = {exact}, default-features = false, features = {features} }}")]
@@ -97,15 +124,15 @@ def _store(loading: Loading, program: bool, model: str, partial: bool) -> str:
         return f'{use}\n{chain};\nlet result = model.load_from(&mut store)?;\nprintln!("{{result}}");\n'
     chain = _chain(f"    {reader.store}::from_file(path)", calls, "    ")
     device = "burn::tensor::Device::default()" if in_burn else "Default::default()"
-    made = f"model::{model}::new(&device)" if in_burn else f"model::{model}::<burn::backend::NdArray>::new(&device)"
+    backend = "" if in_burn else "::<burn::backend::NdArray>"
     return (
-        f"mod model; // model.rs is yours: it defines the type that main makes\n\n{use}\n"
+        f"{_MODEL}\n{use}\n"
         f"/// The file at `path` as the mapping shows it.\n"
         f"pub fn store(path: &str) -> {reader.store} {{\n{chain}\n}}\n\n"
-        "fn main() -> Result<(), Box<dyn std::error::Error>> {\n"
+        f"{_main(loading)}"
         f"    let device = {device};\n"
-        f"    let mut model = {made};\n"
-        f"    let result = model.load_from(&mut store({loading.file}))?;\n"
+        f"    let mut model = model::{model}{backend}::new(&device);\n"
+        "    let result = model.load_from(&mut store(&path))?;\n"
         '    println!("{result}");\n    Ok(())\n}\n'
     )
 
@@ -118,7 +145,7 @@ def _recorder(loading: Loading, program: bool, model: str, partial: bool) -> str
         f"use burn_import::{_RECORDERS[reader.store]}::{{{', '.join(names)}}};\n"
     )
     recorder = f"{reader.store}::<FullPrecisionSettings>::default()"
-    note = "// This API has no partial loads: what the file lacks is an error.\n" if partial else ""
+    note = _NO_PARTS if partial else ""
     if not program:
         chain = _chain(f"let arguments = LoadArgs::new({loading.file}.into())", loading.calls, "")
         return (
@@ -127,13 +154,41 @@ def _recorder(loading: Loading, program: bool, model: str, partial: bool) -> str
         )
     chain = _chain("    LoadArgs::new(path.into())", loading.calls, "    ")
     return (
-        f"{note}mod model; // model.rs is yours: it defines the type that main makes\n\n"
-        f"use burn::module::Module;\n{use}\n"
+        f"{note}{_MODEL}\nuse burn::module::Module;\n{use}\n"
         f"/// The file at `path` as the mapping shows it.\n"
         f"pub fn arguments(path: &str) -> LoadArgs {{\n{chain}\n}}\n\n"
+        f"{_main(loading)}{_loaded(f'{recorder}.load(arguments(&path), &device)', model)}"
+    )
+
+
+def _record(loading: Loading, program: bool, model: str, partial: bool) -> str:
+    """A record of Burn's own, which has the names and the layout of the module."""
+    settings = "HalfPrecisionSettings" if loading.half else "FullPrecisionSettings"
+    use = f"use burn::record::{{{settings}, NamedMpkFileRecorder, Recorder}};\n"
+    recorder = f"NamedMpkFileRecorder::<{settings}>::default()"
+    note = _NO_PARTS if partial else ""
+    if not program:
+        return (
+            f"{note}{use}\nlet record = {recorder}.load({loading.file}.into(), &device)?;\n"
+            "let model = model.load_record(record);\n"
+        )
+    loaded = _loaded(f"{recorder}.load(path.into(), &device)", model)
+    return f"{note}{_MODEL}\nuse burn::module::Module;\n{use}\n{_main(loading)}{loaded}"
+
+
+def _main(loading: Loading) -> str:
+    what = "original" if loading.route == "original" else "exported"
+    return (
+        f"/// The path of the {what} file is the argument; without one it is looked for where this runs.\n"
         "fn main() -> Result<(), Box<dyn std::error::Error>> {\n"
+        f"    let path = std::env::args().nth(1).unwrap_or_else(|| {loading.file}.to_string());\n"
+    )
+
+
+def _loaded(record: str, model: str) -> str:
+    return (
         "    let device = Default::default();\n"
-        f"    let record = {recorder}.load(arguments({loading.file}), &device)?;\n"
+        f"    let record = {record}?;\n"
         f"    let model = model::{model}::<burn::backend::NdArray>::new(&device).load_record(record);\n"
         '    println!("{model}");\n    Ok(())\n}\n'
     )

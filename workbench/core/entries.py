@@ -64,11 +64,8 @@ def module_classes(tree: object) -> dict[str, str]:
         seen.add(id(node))
         if isinstance(node, Opaque) and _is_module(node):
             classes[key] = node.class_path
-        stack.extend(
-            (_join(key, name), child, depth + 1)
-            for name, child in reversed(list(table_entries(node) or ()))
-            if not isinstance(child, TensorRef)
-        )
+        below = [pair for pair in table_entries(node) or () if type(pair[1]) is not TensorRef]
+        stack.extend((_join(key, name), child, depth + 1) for name, child in reversed(below))
     return classes
 
 

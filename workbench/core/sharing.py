@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from workbench.core.tensor import Storage, TensorRef
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["SharedStorage", "shared_storages", "ties"]
+from workbench.core.tensor import Spans, Storage, TensorRef
+from workbench.core.tensors import Tensors
+
+__all__ = ["SharedStorage", "begins_and_sizes", "shared_storages", "ties"]
+
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +41,49 @@ def _view(tensor: TensorRef) -> tuple[object, ...]:
     return (*_place(tensor.storage), tensor.dtype.name, tensor.shape, strides, tensor.offset, *lazy)
 
 
+def begins_and_sizes(tensors: Sequence[TensorRef]) -> tuple[Numbers, Numbers]:
+    """Where the storage of each tensor begins, and its size in bytes, -1 where it is not in the file.
+
+    Equal beginnings are those of one source. No storage is made for a tensor that has none yet.
+    """
+    begins = np.empty(len(tensors), np.int64)
+    sizes = np.empty(len(tensors), np.int64)
+    sources: dict[int, int] = {}
+    rows_of: dict[int, tuple[Any, list[int]]] = {}
+    others = []
+    for row, places in enumerate([getattr(tensor, "_places", None) for tensor in tensors]):
+        known = rows_of.get(id(places))
+        if known is not None:
+            known[1].append(row)
+        elif isinstance(places, Spans):
+            rows_of[id(places)] = places, [row]
+        else:
+            others.append(row)
+    owners = np.zeros(len(tensors), np.int64)
+    for places, rows in rows_of.values():
+        numbers = np.fromiter((tensors[row]._number for row in rows), np.int64, len(rows))
+        begins[rows], sizes[rows] = places.spans(numbers)
+        owners[rows] = sources.setdefault(id(places.source), len(sources))
+    for row in others:
+        storage = tensors[row].storage
+        begins[row] = storage.begin
+        sizes[row] = storage.nbytes if storage.source is not None else -1
+        owners[row] = sources.setdefault(id(storage.source), len(sources))
+    return begins * max(len(sources), 1) + owners, sizes
+
+
 def _in_storages(tensors: Iterable[TensorRef]) -> list[list[TensorRef]]:
     """The tensors by storage. Those without values in the file, or without elements, share nothing."""
     found: dict[tuple[object, ...], list[TensorRef]] = {}
-    for tensor in tensors:
+    if isinstance(tensors, Tensors) and tensors.are_apart:
+        return []
+    tensors = tuple(tensors)
+    if not tensors:
+        return []
+    begins, sizes = begins_and_sizes(tensors)
+    _, which, counts = np.unique(begins, return_inverse=True, return_counts=True)
+    for row in np.flatnonzero((counts[which] > 1) & (sizes >= 0)).tolist():
+        tensor = tensors[row]
         if tensor.storage.source is not None and 0 not in tensor.shape:
             found.setdefault(_place(tensor.storage), []).append(tensor)
     return [members for members in found.values() if len(members) > 1]

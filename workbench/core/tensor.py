@@ -7,7 +7,8 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
 import ml_dtypes
 import numpy as np
@@ -24,13 +25,16 @@ __all__ = [
     "MAX_RANK",
     "UNKNOWN",
     "DType",
+    "Layout",
+    "Places",
+    "Spans",
     "Storage",
     "TensorRef",
     "contiguous_strides",
     "dtype_named",
     "give_keys",
     "new_storage",
-    "new_tensor",
+    "new_tensors",
 ]
 
 CHUNK: Final = 16 << 20
@@ -57,6 +61,11 @@ class DType:
     def itemsize(self) -> int:
         """Bytes of one element as it lies in a file (of one packed pair for ``float4_e2m1fn_x2``)."""
         return (self.bits + 7) // 8
+
+    @property
+    def lacks_numpy(self) -> str:
+        """Why no array can have it, "" where one can."""
+        return f"numpy has no {self.name}" if self.numpy is None else ""
 
     def __repr__(self) -> str:
         return f"DType({self.name})"
@@ -169,8 +178,37 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+class Places(Protocol):
+    """Where the tensors of a file lie, by number: checked by the reader, so that there is nothing left to go wrong."""
+
+    def storage(self, number: int) -> Storage:
+        """The storage of that number."""
+        ...
+
+
+@runtime_checkable
+class Spans(Places, Protocol):
+    """Places that are told of many tensors at once, without a storage being made for each."""
+
+    source: ByteSource
+    """The bytes in which all of them lie."""
+
+    def spans(self, numbers: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First byte in the source, and size in bytes, of the storages of these numbers."""
+        ...
+
+
+class _Placed:
+    """The place of a tensor whose storage is not made yet."""
+
+    __slots__ = ("_number", "_places")
+
+    _number: int
+    _places: Places
+
+
 @dataclass(frozen=True, slots=True)
-class TensorRef:
+class TensorRef(_Placed):
     """A tensor, unread: key, dtype, shape, and the place of its elements. Strides and offset are in elements."""
 
     key: str
@@ -207,6 +245,20 @@ class TensorRef:
             step *= size
         return True
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Storage:
+            """The storage of a tensor that `new_tensors` made, upon the first question; one for all who ask."""
+            if name != "storage":
+                raise AttributeError(f"'TensorRef' object has no attribute {name!r}")
+            with _MAKING:
+                try:
+                    return _STORAGE.__get__(self)
+                except AttributeError:
+                    made = self._places.storage(self._number)
+                    _STORAGE.__set__(self, made)
+            return made
+
     def __repr__(self) -> str:
         key = printable(self.key, 200)
         note = ", unreadable" if self.unreadable else ""
@@ -219,7 +271,7 @@ class TensorRef:
         """
         dtype = self.dtype.numpy
         if self.unreadable or dtype is None:
-            raise self._error(self.unreadable or f"numpy has no {self.dtype.name}", "unreadable")
+            raise self._error(self.unreadable or self.dtype.lacks_numpy, "unreadable")
         if self.nbytes > MAX_AMPLIFIED and self.nbytes > self.storage.nbytes:
             raise self._error(
                 f"its values take {bytes_text(self.nbytes)}, repeated from a storage of "
@@ -297,38 +349,47 @@ class _OpenStorage:
         self.__class__ = Storage  # type: ignore[assignment]
 
 
-class _OpenTensor:
+class _OpenTensor(_Placed):
     __slots__ = TensorRef.__slots__
 
-    def __init__(
-        self,
-        key: str,
-        path: tuple[str | int, ...],
-        dtype: DType,
-        shape: tuple[int, ...],
-        strides: tuple[int, ...],
-        offset: int,
-        storage: Storage,
-        *,
-        unreadable: str = "",
-    ) -> None:
-        self.key = key
-        self.path = path
-        self.dtype = dtype
-        self.shape = shape
-        self.strides = strides
-        self.offset = offset
-        self.storage = storage
-        self.byteswap = self.conj = self.neg = False
-        self.unreadable = unreadable
-        self.__class__ = TensorRef  # type: ignore[assignment]
 
+_STORAGE: Final = TensorRef.__dict__["storage"]
+_MAKING: Final = Lock()
 
 new_storage: Final = cast(type[Storage], _OpenStorage)
 """``Storage(id, nbytes, source, begin)``, for readers that make very many."""
 
-new_tensor: Final = cast(type[TensorRef], _OpenTensor)
-"""``TensorRef`` with its first seven fields and perhaps `unreadable`, for readers that make very many."""
+Layout = tuple[DType, tuple[int, ...], tuple[int, ...], int, str]
+"""Dtype, shape, strides, offset, and why it is unreadable."""
+
+
+def new_tensors(
+    keys: Iterable[str],
+    paths: Iterable[tuple[str | int, ...]],
+    layouts: Iterable[Layout],
+    places: Places,
+    numbers: Iterable[int],
+) -> list[TensorRef]:
+    """As many tensors as there are keys, for readers that make very many; each storage is made when asked for."""
+    made: list[Any] = []
+    add, new, kind = made.append, object.__new__, _OpenTensor
+    for key, path, (dtype, shape, strides, offset, unreadable), number in zip(
+        keys, paths, layouts, numbers, strict=False
+    ):
+        ref: Any = new(kind)
+        ref._number = number
+        ref._places = places
+        ref.key = key
+        ref.path = path
+        ref.dtype = dtype
+        ref.shape = shape
+        ref.strides = strides
+        ref.offset = offset
+        ref.byteswap = ref.conj = ref.neg = False
+        ref.unreadable = unreadable
+        ref.__class__ = TensorRef
+        add(ref)
+    return made
 
 
 def give_keys(tensors: Sequence[TensorRef], keys: Sequence[str], paths: Iterable[tuple[str | int, ...]]) -> None:

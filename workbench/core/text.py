@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["bytes_text", "count_text", "shape_text"]
+__all__ = ["bytes_text", "count_text", "listed_text", "shape_text"]
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
@@ -47,3 +47,12 @@ def count_text(n: int, noun: str) -> str:
         return f"1 {noun}"
     plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
     return f"{n:,} {plural}"
+
+
+def listed_text(names: Sequence[str]) -> str:
+    """Names in a row.
+
+    >>> listed_text(["a"]), listed_text(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -12,6 +12,7 @@ from itertools import chain, count
 from typing import Final
 
 from workbench.core.tensor import DType, Storage, TensorRef
+from workbench.core.tensors import Tensors
 from workbench.errors import OpenError, printable
 
 __all__ = [
@@ -73,20 +74,36 @@ class Dict(Mapping[object, object]):
     entries (``_metadata`` of a state_dict). Text and small integers can be looked up; other keys only be listed.
     """
 
-    __slots__ = ("_entries", "attributes", "class_name", "n_repeated")
+    __slots__ = ("_made", "_waiting", "attributes", "class_name", "n_repeated")
 
     def __init__(self, pairs: Iterable[tuple[object, object]] = (), class_name: str = "dict") -> None:
-        self._entries: dict[object, object] | None = None
+        self._made: dict[object, object] | None = None
+        self._waiting: Tensors | None = None
         self.class_name = class_name
         self.attributes: object = None
         self.n_repeated = 0
         self._put(chain.from_iterable(pairs))
 
+    @classmethod
+    def of(cls, tensors: Tensors) -> Dict:
+        """A mapping of tensors by their keys, which are all different; it is made when somebody looks into it."""
+        found = cls()
+        found._waiting = tensors
+        return found
+
+    @property
+    def _entries(self) -> dict[object, object] | None:
+        waiting = self._waiting
+        if waiting is not None:
+            self._made = dict(zip(waiting.keys, waiting, strict=True))
+            self._waiting = None
+        return self._made
+
     def _put(self, flat: Iterable[object]) -> None:
         """Add key, value, key, value, .. (for the machine that builds the tree)."""
         entries = self._entries
         if entries is None:
-            entries = self._entries = {}
+            entries = self._made = {}
         before, n = len(entries), 0
         if type(flat) is list and len(flat) > 16 and set(map(type, keys := flat[::2])) == {str}:
             entries.update(zip(keys, flat[1::2], strict=False))
@@ -107,6 +124,12 @@ class Dict(Mapping[object, object]):
         """Key and value of each entry, in file order."""
         for key, value in (self._entries or {}).items():
             yield (key.node if type(key) is _OddKey else key), value
+
+    @property
+    def columns(self) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        """All keys and all values; keys that are neither text nor small integers are no plain values here."""
+        entries = self._entries or {}
+        return tuple(entries), tuple(entries.values())
 
     def __getitem__(self, key: object) -> object:
         if self._entries is None or type(key) not in (str, int):

@@ -2,5 +2,6 @@
 
 from workbench.diagnosis.explanation import Explanation, explain
 from workbench.diagnosis.findings import diagnose, findings_of
+from workbench.diagnosis.headline import Headline, headline
 
-__all__ = ["Explanation", "diagnose", "explain", "findings_of"]
+__all__ = ["Explanation", "Headline", "diagnose", "explain", "findings_of", "headline"]

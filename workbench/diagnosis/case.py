@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.core.tensor import TensorRef
     from workbench.finding import Finding
     from workbench.mapping import Mapping, Plan
+    from workbench.suggesting.engine import Suggestion
 
 __all__ = ["MAX_KEYS", "PICKLED", "Case", "named", "patterns"]
 
@@ -56,6 +57,34 @@ class Case:
     def row_of(self) -> dict[str, int]:
         """The row of each selected tensor by its key in the whole file."""
         return {tensor.key: row for row, tensor in enumerate(self.tensors) if bool(self.plan.selected[row])}
+
+    @cached_property
+    def wrapper_rules(self) -> tuple[Suggestion, ...]:
+        """Rules that take out of `keys` what wrappers put there."""
+        from workbench.suggesting import wrapper_rules
+
+        return wrapper_rules(self.keys)
+
+    @cached_property
+    def key_set(self) -> frozenset[str]:
+        """All `keys`."""
+        return frozenset(self.keys)
+
+    @cached_property
+    def stems(self) -> dict[str, int]:
+        """Final keys without what follows the parent of their last segments, each once with its first row.
+
+        All list indices of the keys lie in these.
+        """
+        rows: dict[str, int] = {}
+        for row, key in enumerate(self.plan.remapped):
+            stem, _, last = key.rpartition(".")
+            rows.setdefault(key if last.isdecimal() else stem, row)
+        stems: dict[str, int] = {}
+        for stem, row in rows.items():
+            parent, _, last = stem.rpartition(".")
+            stems.setdefault(stem if last.isdecimal() else parent, row)
+        return stems
 
     @cached_property
     def sight(self) -> Sight:

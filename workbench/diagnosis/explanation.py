@@ -14,7 +14,7 @@ from workbench.diagnosis.findings import findings_of
 from workbench.diagnosis.known import KNOWN, Known
 from workbench.errors import printable
 from workbench.finding import Finding, Repair, Severity
-from workbench.mapping import Mapping
+from workbench.mapping import Mapping, regex
 
 if TYPE_CHECKING:
     from workbench.checkpoint import Checkpoint
@@ -317,20 +317,59 @@ def _top_level_key(match: re.Match[str], text: str, case: Case | None) -> _Answe
     return _Answer(keys, (), said, repairs, still, decided=True)
 
 
+_NESTED: Final = r"(^|\.)([0-9]+)\.([0-9]+)(\.|$)"
+
+
 def _indices(match: re.Match[str], text: str, case: Case | None) -> _Answer:
+    got = text[match.end() : match.end() + 10_000].lstrip()
+    value = re.match(r"(String|Default|Bool|I64|F64|U64)\(", got)
+    if value is not None:
+        said = "What stands in its place is a single value of the file, no tensors: a setting, not a layer."
+        return _Answer(text=said, decided=True)
     if case is None:
         return _Answer()
+    name = re.match(r'\{\\*"([^"\\]+)\\*": *\{', got)
+    if name is not None and not name[1].isdecimal():
+        found = fitting.look_up_field(case, name[1])
+        said = (
+            f"The model has a list where the file has names, `{printable(name[1], 60)}` first. Numbers make a list: "
+            "give these layers numbers by rules, or the model a struct with fields of these names."
+        )
+        keys = [key for _, each in found.here for key in each]
+        return _Answer(tuple(keys), found.here, said, still_there=True if keys else None, decided=True)
     keys = [
         original
         for original, key in zip(case.plan.originals, case.plan.remapped, strict=True)
-        if re.search(r"(?:^|\.)[0-9]+\.[0-9]+(?:\.|$)", key)
+        if re.search(_NESTED, key)
     ]
     if not keys:
         return _Answer(text="No key of this file has a number below a number.", still_there=False, decided=True)
-    names = tuple(keys[:20])
-    repair = fitting.add_rule(case, r"\.([0-9]+)\.([0-9]+)(\.|$)", ".$1.inner.$2$3")
-    said = f"Here it is {named(keys)}. A rule can put a name between the numbers, if the struct has that field."
-    return _Answer(names, (("an index below an index", names),), said, (repair,), True, decided=True)
+    first = tuple(keys[:20])
+    between = _between(case)
+    into = f"${{1}}${{2}}.{between.replace('$', '$$')}.${{3}}${{4}}"
+    said = (
+        f"Here it is {named(keys)}. With a name between the two numbers it is a list of structs: the model needs a "
+        f"struct with the field `{printable(between, 60)}` between its two Vecs."
+    )
+    rule = fitting.add_rule(case, _NESTED, into)
+    after = regex.replace_all(regex.column(_nested(case)), _NESTED, into)
+    ends_it = not regex.hits(after, _NESTED).any()
+    return _Answer(first, (("an index below an index", first),), said, (rule,) if ends_it else (), True, decided=True)
+
+
+def _between(case: Case) -> str:
+    """The field that the target has between two numbers, else a name that says what it is."""
+    target = case.plan.target
+    paths = () if target is None else (entry.path for entry in target.entries)
+    found = next(
+        (each[1] for path in paths if (each := re.search(r"(?:^|\.)[0-9]+\.([^.0-9][^.]*)\.[0-9]+\.", path))), ""
+    )
+    return found or "layers"
+
+
+def _nested(case: Case) -> list[str]:
+    """The final keys that have a number below a number."""
+    return [key for key in case.plan.remapped if re.search(_NESTED, key) and key.isprintable()]
 
 
 def _lengths(match: re.Match[str], text: str, case: Case | None) -> _Answer:

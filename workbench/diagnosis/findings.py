@@ -59,6 +59,7 @@ DETECTORS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     top_level.top_level_key,
     top_level.ballast,
     names.wrappers,
+    names.common_prefix,
     names.parametrised,
     names.norm_names,
     names.index_gaps,
@@ -107,13 +108,31 @@ def findings_of(plan: Plan, *, deep: bool = False, progress: Progress | None = N
     case = Case(plan)
     own = [finding for detector in DETECTORS for finding in detector(case)]
     if deep:
-        from workbench.diagnosis.values import values
-
-        own += values(case, progress)
+        own += _deep(case, progress)
+    else:
+        own += top_level.copies(case)
     hidden = {code for finding in own for code in _SAID_BY.get(finding.code, ())}
     others = [finding for finding in (*plan.checkpoint.findings, *case.seen) if finding.code not in hidden]
     lints = [names.with_generations(each) if each.code.startswith("renumbered") else each for each in plan.lints]
     return tuple(sorted(condensed([*own, *others, *lints]), key=lambda each: _ORDER.index(each.severity)))
+
+
+def _deep(case: Case, progress: Progress | None) -> Iterator[Finding]:
+    """What only the values tell: first of each tensor, then of copies, with one progress over both."""
+    from workbench.diagnosis.values import values
+
+    extra, read = top_level.copies_nbytes(case), 0
+
+    def first(done: int, total: int) -> None:
+        nonlocal read
+        read = total
+        if progress is not None:
+            progress(done, total + extra)
+
+    yield from values(case, first)
+    yield from top_level.copies(
+        case, deep=True, progress=None if progress is None else lambda done: progress(read + done, read + extra)
+    )
 
 
 def condensed(findings: Iterable[Finding]) -> list[Finding]:

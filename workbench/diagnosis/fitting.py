@@ -6,9 +6,9 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from workbench.diagnosis.case import Case
+from workbench.diagnosis.case import Case, named
 from workbench.errors import WorkbenchError, printable
 from workbench.finding import Repair
 
@@ -63,6 +63,10 @@ def look_up(case: Case, wanted: Sequence[str]) -> Found:
     gone = frozenset(there)
     if len(gone) == len(asked):
         return Found(here, "All names that it asks for are among the keys now.", (), gone)
+    parts = _in_parts(case, [name for name in asked if name not in gone])
+    if parts:
+        said = f"The file has them in parts: {named([key for keys in parts.values() for key in keys])}."
+        return Found((*here, *parts.items()), said, (Repair.make("Fold into weight", "fold"),), gone)
     if prefixes:
         prefix, n = prefixes.most_common(1)[0]
         if 2 * n >= len(asked) - len(gone):
@@ -72,6 +76,14 @@ def look_up(case: Case, wanted: Sequence[str]) -> Found:
         text = f"The file has the same names without `{printable(lacking, 80)}` in front."
         return Found(here, text, (add_rule(case, "^", lacking.replace("$", "$$")),), gone)
     return _suggested(case, [name for name in asked if name not in gone], here, gone)
+
+
+def _in_parts(case: Case, wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The names that folding would give, with the keys of their parts, where these are at least half of `wanted`."""
+    folded = case.plan.update(replace(case.mapping, fold=True))
+    names = set(wanted)
+    found = {name: keys for row, keys in folded.folded.items() if (name := folded.remapped[row]) in names}
+    return found if 2 * len(found) >= len(names) else {}
 
 
 def look_up_field(case: Case, name: str) -> Found:

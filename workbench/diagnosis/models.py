@@ -11,8 +11,12 @@ from workbench.core.text import count_text
 from workbench.diagnosis.case import PICKLED, Case
 from workbench.errors import printable
 from workbench.finding import Finding, Repair, Severity
+from workbench.state_dicts import is_training_state
 
-__all__ = ["is_safe_for_torch", "state_dict_line", "torchscript", "weights_only", "whole_model"]
+__all__ = ["OWNER", "is_safe_for_torch", "state_dict_line", "torchscript", "weights_only", "whole_model"]
+
+OWNER: Final = "For the file's owner: "
+"""Before the line of Python that would have made a better file."""
 
 _SAID_HERE: Final = ("burn-whole-model", "burn-tensors-in-object")
 
@@ -25,7 +29,7 @@ def whole_model(case: Case) -> Iterator[Finding]:
     top = case.mapping.top_level_key
     # What is chosen lies outside of all models: they are ballast then, and still refuse the file.
     beside = [key for key in case.dicts_with_tensors if not any(_below(root, key) for root in roots)]
-    weights = [key for key in beside if not _is_training_state(key)]
+    weights = [key for key in beside if not is_training_state(key)]
     severity, burn = _words_of_burn(case)
     tensors = count_text(len(case.tensors), "tensor")
     classes = ", ".join(f"`{printable(name, 100)}`" for name in list(dict.fromkeys(roots.values()))[:3])
@@ -39,7 +43,7 @@ def whole_model(case: Case) -> Iterator[Finding]:
             "the file",
             f"This file holds the whole model, not its state_dict. {need} {burn} Its {tensors} are all here, under the "
             "names `state_dict()` would give them.",
-            f"Write the state_dict from here. For the file's owner: {state_dict_line(case)}",
+            f"Write the state_dict from here. {OWNER}{state_dict_line(case)}",
             repair=_write(),
         )
         return
@@ -52,8 +56,7 @@ def whole_model(case: Case) -> Iterator[Finding]:
             f"key {printable(next(iter(roots)), 100)}",
             f"This file also holds a whole model, in {_listed(held)}. The weights in `{printable(best, 60)}` are "
             f"enough. {need} {burn}",
-            "Write a clean file from here. For the file's owner: save without the model object, "
-            f"{state_dict_line(case)}",
+            f"Write a clean file from here. {OWNER}{state_dict_line(case)}",
             repair=_write(best),
         )
         return
@@ -64,8 +67,7 @@ def whole_model(case: Case) -> Iterator[Finding]:
         severity,
         f"key {printable(next(iter(roots)), 100)}",
         f"{what}. {need} {burn}",
-        f"Write {'the state_dict' if len(roots) == 1 else 'one state_dict'} from here. For the file's owner: "
-        f"{state_dict_line(case)}",
+        f"Write {'the state_dict' if len(roots) == 1 else 'one state_dict'} from here. {OWNER}{state_dict_line(case)}",
         repair=_write(
             next(iter(roots)) if len(roots) == 1 else top if top in roots else None, needs_key=len(roots) > 1
         ),
@@ -92,7 +94,7 @@ def torchscript(case: Case) -> Iterator[Finding]:
         f"This is a TorchScript program, made by torch.jit.save, where a state_dict is expected. torch.load(path, "
         f"weights_only=True) refuses it; torch.jit.load runs its code.{burn} Its "
         f"{count_text(len(case.tensors), 'tensor')} are here under their names.",
-        "Write a state_dict from here. For the file's owner: torch.save(program.state_dict(), path)",
+        f"Write a state_dict from here. {OWNER}torch.save(program.state_dict(), path)",
         repair=_write(),
     )
 
@@ -197,12 +199,6 @@ def _write(top_level_key: str | None = None, *, needs_key: bool = False) -> Repa
 
 def _below(root: str, key: str) -> bool:
     return root == key or root.startswith(f"{key}.")
-
-
-def _is_training_state(key: str) -> bool:
-    from workbench.diagnosis.top_level import is_training_state
-
-    return is_training_state(key)
 
 
 def _listed(names: list[str]) -> str:

@@ -8,12 +8,19 @@ from typing import Final
 
 from workbench.core.text import count_text
 from workbench.diagnosis.case import Case, named
+from workbench.diagnosis.fitting import add_rule
+from workbench.diagnosis.models import OWNER
 from workbench.errors import RuleError, printable
 from workbench.finding import Finding, Repair, Severity
-from workbench.mapping import regex
-from workbench.suggesting import wrapper_rules
+from workbench.mapping import Status, regex
+from workbench.mapping.folding import Fold
+from workbench.mapping.folding import parametrised as parametrised_of
+from workbench.mapping.plan import STATUSES
+from workbench.mapping.repairs import repaired
 
-__all__ = ["counters", "index_gaps", "norm_names", "parametrised", "rust_names", "wrappers"]
+__all__ = ["common_prefix", "counters", "index_gaps", "norm_names", "parametrised", "rust_names", "wrappers"]
+
+_SKIPPED: Final = STATUSES.index(Status.SKIPPED)
 
 _OF: Final = {
     "module": "DataParallel or DistributedDataParallel",
@@ -31,7 +38,7 @@ def wrappers(case: Case) -> Iterator[Finding]:
     n = len(case.mapping.rules)
     # A dict of the file is said to be one where the top-level key is looked for.
     dicts = {rf"^{re.escape(each.key)}\." for each in case.checkpoint.top_level_keys}
-    for each in wrapper_rules(keys):
+    for each in case.wrapper_rules:
         pattern = each.rule.pattern
         if case.mapping.top_level_key is None and pattern in dicts:
             continue
@@ -68,6 +75,46 @@ def wrappers(case: Case) -> Iterator[Finding]:
         )
 
 
+def common_prefix(case: Case) -> Iterator[Finding]:
+    """A first segment that all keys have and no wrapper is known to write: perhaps the place of this part in a model.
+
+    With a target only where more of it would be covered without.
+    """
+    plan = case.plan
+    if not plan.n_out or case.model_roots:
+        return
+    kept = [key for key, code in zip(case.keys, plan.codes.tolist(), strict=True) if code != _SKIPPED]
+    first, dot, _ = kept[0].partition(".")
+    start = first + dot
+    if not dot or not first or first.isdecimal() or not all(key.startswith(start) for key in kept):
+        return
+    pattern = f"^{regex.escaped(start)}"
+    # A lone layer has its name in front, and what is left of its keys would name nothing.
+    if not any("." in key[len(start) :] for key in kept) or any(
+        pattern == each.rule.pattern for each in case.wrapper_rules
+    ):
+        return
+    if case.mapping.top_level_key is None and any(each.key == first for each in case.checkpoint.top_level_keys):
+        return
+    repair = add_rule(case, pattern, "")
+    more = 0
+    if plan.target is not None:
+        more = len(plan.update(repaired(case.mapping, repair)).coverage().applied) - len(plan.coverage().applied)
+        if more <= 0:
+            return
+    gain = f" Without it the file fills {count_text(more, 'more parameter')} of the target." if more else ""
+    yield Finding(
+        "common-prefix",
+        Severity.NOTE,
+        f"key {printable(next(iter(plan.originals)), 120)}",
+        f"All {len(kept):,} keys begin with `{printable(start, 80)}`: `{printable(kept[0], 80)}` would be "
+        f"`{printable(kept[0][len(start) :], 80)}` without.{gain}",
+        "Take it off if the model itself is that part; keep it if the model has a field of this name.",
+        keys=case.originals(range(len(plan.originals))),
+        repair=repair,
+    )
+
+
 def _shown(pattern: str) -> str:
     text = re.sub(r"\(\^\|\\\.\)|\(\?:|\)\+|\)\?|\^", "", pattern).replace("\\", "")
     return f"`{printable(text, 60)}`"
@@ -75,76 +122,54 @@ def _shown(pattern: str) -> str:
 
 # ---- parametrisations ---------------------------------------------------------------------------------
 
-_PARAMETRISED: Final = (
-    # code, what must stand together below one module, what it is, how PyTorch takes it off
-    ("weight-norm", ("weight_g", "weight_v"), "weight_norm", "torch.nn.utils.remove_weight_norm(module)"),
-    (
-        "weight-norm",
-        ("parametrizations.weight.original0", "parametrizations.weight.original1"),
-        "weight_norm (or another parametrization of two tensors)",
-        'torch.nn.utils.parametrize.remove_parametrizations(module, "weight")',
-    ),
-    ("spectral-norm", ("weight_orig", "weight_u"), "spectral_norm", "torch.nn.utils.remove_spectral_norm(module)"),
-    (
-        "spectral-norm",
-        ("parametrizations.weight.original", "parametrizations.weight.0._u"),
-        "spectral_norm",
-        'torch.nn.utils.parametrize.remove_parametrizations(module, "weight")',
-    ),
-    ("pruned", ("weight_orig", "weight_mask"), "pruning", 'torch.nn.utils.prune.remove(module, "weight")'),
-    ("pruned", ("bias_orig", "bias_mask"), "pruning", 'torch.nn.utils.prune.remove(module, "bias")'),
-)
+_FOLDS: Final = {
+    "weight_norm": "weight-norm",
+    "spectral_norm": "spectral-norm",
+    "pruning": "pruned",
+    "parametrization": "parametrised",
+}
+_WHAT: Final = {"parametrization": "a parametrization"}
 
 
 def parametrised(case: Case) -> Iterator[Finding]:
-    """Weights that are stored as what they are computed from."""
-    rows = {key: row for row, key in enumerate(case.keys)}
-    told: set[int] = set()
-    groups: dict[tuple[str, str, str], list[tuple[str, list[int]]]] = {}
-    for code, parts, what, how in _PARAMETRISED:
-        for key, _row in rows.items():
-            if not key.endswith(parts[0]) or not (key == parts[0] or key[-len(parts[0]) - 1] == "."):
-                continue
-            prefix = key[: -len(parts[0])]
-            mine = [rows.get(prefix + part, -1) for part in parts]
-            if -1 not in mine:
-                told.update(mine)
-                groups.setdefault((code, what, how), []).append((prefix.removesuffix("."), mine))
-    for (code, what, how), found in groups.items():
-        modules = [prefix or "the root" for prefix, _ in found]
-        all_rows = [row for _, each in found for row in each]
-        yield _parametrised(case, code, modules, what, how, all_rows)
-    others = [
-        row
-        for key, row in rows.items()
-        if row not in told and (key.startswith("parametrizations.") or ".parametrizations." in key)
+    """Weights that are stored as what they are computed from; not those that the mapping folds."""
+    plan = case.plan
+    gone = STATUSES.index(Status.SKIPPED) if plan.folded else -1
+    keys = [
+        "" if gone >= 0 and (row in plan.folded or plan.codes[row] == gone) else key
+        for row, key in enumerate(plan.originals)
     ]
-    others = [row for row in others if not any(_owner(case.keys[row]) == _owner(case.keys[each]) for each in told)]
-    if others:
-        modules = list(dict.fromkeys(_owner(case.keys[row]) or "the root" for row in others))
-        how = "torch.nn.utils.parametrize.remove_parametrizations(module, name)"
-        yield _parametrised(case, "parametrised", modules, "a parametrization", how, others)
-
-
-def _owner(key: str) -> str:
-    return key.partition("parametrizations.")[0].removesuffix(".")
-
-
-def _parametrised(case: Case, code: str, modules: list[str], what: str, how: str, rows: list[int]) -> Finding:
-    who = "1 module" if len(modules) == 1 else f"{len(modules):,} modules"
-    first = printable(case.keys[rows[0]], 100)
-    return Finding(
-        code,
-        Severity.WARNING,
-        f"key {printable(case.plan.originals[rows[0]], 120)}",
-        f"{who} ({named(modules)}) store a weight as the parts that {what} computes it from, such as `{first}`: a "
-        "model without it asks for a plain weight and finds none."
-        if len(modules) > 1
-        else f"{named(modules)} stores a weight as the parts that {what} computes it from, such as `{first}`: a model "
-        "without it asks for a plain weight and finds none.",
-        f"For the file's owner: {how} before state_dict().",
-        keys=case.originals(rows),
-    )
+    groups: dict[tuple[str, str, str], list[Fold]] = {}
+    for each in parametrised_of(keys, plan.tensors, case.checkpoint.modules):
+        groups.setdefault((each.kind, each.removal, each.refusal), []).append(each)
+    for (kind, how, refusal), found in groups.items():
+        modules = list(dict.fromkeys(each.module or "the root" for each in found))
+        rows = [row for each in found for row in each.rows]
+        one = len(found) == 1
+        who = named(modules) if len(modules) == 1 else f"{len(modules):,} modules ({named(modules)})"
+        what = "`" + printable(found[0].name.rpartition(".")[2], 60) + "`" if one else f"{len(found):,} parameters"
+        text = (
+            f"{who} {'stores' if len(modules) == 1 else 'store'} {what} as the parts that {_WHAT.get(kind, kind)} "
+            f"computes {'it' if one else 'them'} from, such as `{printable(plan.originals[rows[0]], 100)}`: a model "
+            "without it asks for a plain weight and finds none."
+        )
+        repair = None
+        if refusal:
+            text += f" {'It' if one else 'They'} cannot be folded here: {refusal}."
+            step = f"{OWNER}{how} before state_dict()."
+        else:
+            repair = Repair.make("Fold into weight", "fold")
+            route = ", which Burn then reads" if case.mapping.burn is not None else ""
+            step = f"Fold the parts into the weight and export it{route}. {OWNER}{how} before state_dict()."
+        yield Finding(
+            _FOLDS[kind],
+            Severity.WARNING,
+            f"key {printable(plan.originals[rows[0]], 120)}",
+            text,
+            step,
+            keys=case.originals(rows),
+            repair=repair,
+        )
 
 
 # ---- counters, norms, fields --------------------------------------------------------------------------
@@ -154,7 +179,7 @@ _COUNTERS: Final = ("num_batches_tracked", "n_averaged", "num_updates", "positio
 
 def counters(case: Case) -> Iterator[Finding]:
     """Numbers that training counts up, for which no model of Burn has a place."""
-    rows = [row for row, key in enumerate(case.keys) if key.rpartition(".")[2] in _COUNTERS]
+    rows = [row for row, key in enumerate(case.keys) if key.endswith(_COUNTERS) and key.rpartition(".")[2] in _COUNTERS]
     if not rows:
         return
     names = list(dict.fromkeys(case.keys[row].rpartition(".")[2] for row in rows))
@@ -175,12 +200,15 @@ def counters(case: Case) -> Iterator[Finding]:
 
 def norm_names(case: Case) -> Iterator[Finding]:
     """BatchNorm and LayerNorm: weight and bias in PyTorch, gamma and beta in Burn."""
-    names = set(case.keys)
+    names = case.key_set
     pairs = [
         (row, key.removesuffix("gamma"))
         for row, key in enumerate(case.keys)
-        if key.rpartition(".")[2] == "gamma" and key.removesuffix("gamma") + "beta" in names
+        if key.endswith("gamma") and key.rpartition(".")[2] == "gamma" and key.removesuffix("gamma") + "beta" in names
     ]
+    if pairs and case.plan.target is not None:
+        wanted = {entry.path for entry in case.plan.target.entries}
+        pairs = [(row, prefix) for row, prefix in pairs if case.plan.remapped[row] not in wanted]
     reader = case.reader
     panics = case.reads_file and reader.norms_need_both
     if pairs:
@@ -197,13 +225,16 @@ def norm_names(case: Case) -> Iterator[Finding]:
             f"weight and bias: {named([prefix.removesuffix('.') for _, prefix in pairs])}.{burn}",
             "Rename them with two rules, on these layers only, if the model asks for the other names.",
             keys=case.originals(row for row, _ in pairs),
+            repair=_to_weight_and_bias(case, pairs),
         )
     if not case.reads_file:
         return
     norms = [
         key.removesuffix("running_mean")
         for key in case.keys
-        if key.rpartition(".")[2] == "running_mean" and key.removesuffix("running_mean") + "weight" in names
+        if key.endswith("running_mean")
+        and key.rpartition(".")[2] == "running_mean"
+        and key.removesuffix("running_mean") + "weight" in names
     ]
     adapts = reader.adapter_by_default if case.mapping.layout.adapt is None else case.mapping.layout.adapt
     if not norms or (adapts and "BatchNorm" in reader.renames_norms):
@@ -229,6 +260,33 @@ def norm_names(case: Case) -> Iterator[Finding]:
         else "Rename them with rules, or export the file with Burn's names.",
         keys=case.originals(rows),
     )
+
+
+_MAX_PARENTS: Final = 40
+
+
+def _to_weight_and_bias(case: Case, pairs: list[tuple[int, str]]) -> Repair | None:
+    """Two rules that rename gamma and beta of these layers and of no other; None where no short pattern does that."""
+    keys = list(case.keys)
+    parents = {prefix for _, prefix in pairs}
+    gammas = {prefix + "gamma" for prefix in parents}
+    shapes = dict.fromkeys(re.sub(r"[0-9]+", "[0-9]+", regex.escaped(prefix)) for prefix in sorted(parents))
+    patterns = [r"(^|\.)"]
+    patterns += [
+        f"^({'|'.join(each)})"
+        for each in (shapes, [regex.escaped(prefix) for prefix in sorted(parents)])
+        if len(each) <= _MAX_PARENTS
+    ]
+    try:
+        column = regex.column(keys)
+    except UnicodeEncodeError:
+        return None
+    for before in patterns:
+        rules = [(f"{before}{name}$", f"${{1}}{other}") for name, other in (("gamma", "weight"), ("beta", "bias"))]
+        hit = [regex.hits(column, pattern).nonzero()[0].tolist() for pattern, _ in rules]
+        if {keys[row] for row in hit[0]} == gammas and {keys[row] for row in hit[1]} == {p + "beta" for p in parents}:
+            return Repair.make("Rename them to weight and bias", "add-rules", at=len(case.mapping.rules), rules=rules)
+    return None
 
 
 _FIELD: Final = re.compile(r"(?:[^\W\d]\w*|_\w+|[0-9]+)")
@@ -294,16 +352,14 @@ def rust_names(case: Case) -> Iterator[Finding]:
     """Segments that no field of a Rust struct can be called."""
     if case.mapping.burn is None:
         return
+    segments = {segment for key in case.keys for segment in key.split(".")}
+    wrong = {each for each in segments if each and (each in _KEYWORDS or _FIELD.fullmatch(each) is None)}
     bad: dict[str, list[int]] = {}
-    fine: set[str] = set()
-    for row, key in enumerate(case.keys):
-        for segment in key.split("."):
-            if segment in fine:
-                continue
-            if segment and (segment in _KEYWORDS or _FIELD.fullmatch(segment) is None):
+    if wrong:
+        for row, key in enumerate(case.keys):
+            segment = next((each for each in key.split(".") if each in wrong), "")
+            if segment:
                 bad.setdefault(segment, []).append(row)
-                break
-            fine.add(segment)
     if not bad:
         return
     rows = [row for each in bad.values() for row in each]
@@ -335,7 +391,7 @@ def index_gaps(case: Case) -> Iterator[Finding]:
         return
     found: dict[str, set[int]] = {}
     first: dict[str, int] = {}
-    for row, key in enumerate(case.plan.remapped):
+    for key, row in case.stems.items():
         prefix = ""
         for segment in key.split("."):
             if segment.isdecimal() and segment.isascii() and prefix and len(segment) < 10:
@@ -346,7 +402,8 @@ def index_gaps(case: Case) -> Iterator[Finding]:
     if not gaps:
         return
     prefix, numbers = next(iter(gaps.items()))
-    shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
+    shown = ", ".join(map(str, numbers[:8]))
+    shown += f", … to {numbers[-1]}, {len(numbers):,} of them" if len(numbers) > 8 else ""
     can = case.reader.can_switch_indices
     others = f", and {count_text(len(gaps) - 1, 'other list')} like it" if len(gaps) > 1 else ""
     yield Finding(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+
+from workbench.core.sharing import begins_and_sizes
 from workbench.core.tensor import Storage, TensorRef
 from workbench.core.text import bytes_text, count_text
 from workbench.diagnosis.case import Case, named
@@ -19,7 +22,9 @@ _WASTE: Final = 1024
 def large_storages(case: Case) -> Iterator[Finding]:
     """Tensors that are small views of a storage which was saved whole."""
     held: dict[tuple[int, int, str], tuple[Storage, list[int]]] = {}
-    for row, tensor in enumerate(case.tensors):
+    _, nbytes = begins_and_sizes(case.tensors)
+    for row in np.flatnonzero(nbytes > np.fromiter(case.plan.sizes, np.int64, len(nbytes))).tolist():
+        tensor = case.tensors[row]
         storage = tensor.storage
         if storage.source is not None and tensor.nbytes < storage.nbytes:
             held.setdefault((id(storage.source), storage.begin, storage.id), (storage, []))[1].append(row)

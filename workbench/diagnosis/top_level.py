@@ -2,81 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
+from workbench import state_dicts
+from workbench.core.tensor import CHUNK, TensorRef
 from workbench.core.text import bytes_text, count_text
 from workbench.diagnosis.case import MAX_KEYS, Case
-from workbench.errors import printable
+from workbench.errors import TensorError, printable
 from workbench.finding import Finding, Repair, Severity
+from workbench.state_dicts import KNOWN_KEYS, Candidate, Copy, StateDict
 
-__all__ = ["Candidate", "ballast", "candidates", "is_training_state", "top_level_key"]
+__all__ = ["ballast", "candidates", "copies", "copies_nbytes", "take", "top_level_key"]
 
-_WEIGHTS: Final = [
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "module",
-    "net",
-    "network",
-    "weights",
-    "model_state",
-    "params",
-    "params_ema",
-    "generator",
-    "netG",
-    "g",
-    "G",
-    "encoder",
-    "backbone",
-    "student",
-    "model_weights",
-    "ema_state_dict",
-    "state",
-]
-_COPIES: Final = ("ema", "averaged", "shadow", "swa", "polyak")
-_TRAINING: Final = (
-    "optim", "scheduler", "scaler", "lr_sched", "amp", "loss", "callback", "rng", "grad", "loops", "momentum",
-)  # fmt: skip
-_LEAVES: Final = frozenset(
-    [
-        "exp_avg",
-        "exp_avg_sq",
-        "max_exp_avg_sq",
-        "momentum_buffer",
-        "square_avg",
-        "acc_delta",
-        "step_size",
-        "prev",
-        "sum",
-        "exp_inf",
-    ]
-)
 _MUCH: Final = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A top-level key that may hold the weights; `copy_of` is the key that it is an averaged copy of, or ""."""
-
-    key: str
-    n_tensors: int
-    nbytes: int
-    copy_of: str = ""
-
-
-def is_training_state(key: str) -> bool:
-    """Whether a top-level key is by its name what training needs beside the weights."""
-    low = key.lower()
-    return any(low.startswith(word) or f"_{word}" in low for word in _TRAINING)
-
-
-def is_copy(key: str) -> bool:
-    """Whether a key is by its name an averaged copy of the weights."""
-    low = key.lower()
-    return any(word in low.replace("-", "_").split("_") for word in _COPIES)
+_STEP: Final = CHUNK // 8
+"""Elements compared at a time."""
 
 
 def _below_of(case: Case) -> dict[str, list[int]]:
@@ -89,43 +34,15 @@ def _below_of(case: Case) -> dict[str, list[int]]:
 
 def candidates(case: Case) -> tuple[Candidate, ...]:
     """The top-level keys that may hold the weights, the likeliest first."""
-    tensors = case.checkpoint.tensors
-    rows = _below_of(case)
-    kept: list[Candidate] = []
-    kinds: dict[str, Counter[tuple[tuple[int, ...], str]]] = {}
-    for entry in case.checkpoint.top_level_keys:
-        mine = rows.get(entry.key, [])
-        leaves = Counter(str(tensors[row].path[-1]) for row in mine)
-        if is_training_state(entry.key) or any(leaf in _LEAVES for leaf in leaves):
-            continue
-        kinds[entry.key] = Counter((tensors[row].shape, tensors[row].dtype.name) for row in mine)
-        kept.append(Candidate(entry.key, entry.n_tensors, entry.nbytes))
-    plain = [each for each in kept if not is_copy(each.key)]
-    found = []
-    for each in kept:
-        of = ""
-        if is_copy(each.key):
-            # A copy has the same tensors, but perhaps not the counters.
-            alike = [
-                other for other in plain if sum((kinds[each.key] & kinds[other.key]).values()) * 2 > other.n_tensors
-            ]
-            of = alike[0].key if alike else ""
-        found.append(Candidate(each.key, each.n_tensors, each.nbytes, of))
-    return tuple(sorted(found, key=_rank))
-
-
-def _rank(each: Candidate) -> tuple[bool, int, int, int]:
-    known = _WEIGHTS.index(each.key) if each.key in _WEIGHTS else len(_WEIGHTS)
-    return bool(each.copy_of), -each.n_tensors, -each.nbytes, known
+    return state_dicts.candidates(case.checkpoint)
 
 
 def top_level_key(case: Case) -> Iterator[Finding]:
     """The weights lie below a key of the root, and nobody has chosen it."""
     if case.mapping.top_level_key is not None or any(each.code == "top-level-key-missing" for each in case.plan.lints):
         return
-    found = candidates(case)
-    at_root = len(_below_of(case).get("", ()))
-    if not found or at_root > found[0].n_tensors:
+    found = candidates(case) if case.checkpoint.is_nested else ()
+    if not found or len(_below_of(case).get("", ())) > found[0].n_tensors:
         return
     best = found[0]
     shown = ", ".join(_said(each) for each in found[:5]) + (f" and {len(found) - 5:,} more" if len(found) > 5 else "")
@@ -143,7 +60,7 @@ def top_level_key(case: Case) -> Iterator[Finding]:
             f" `{printable(copies[0].key, 60)}` is by its name the averaged copy (EMA) of "
             f"`{printable(copies[0].copy_of, 60)}`: often the better weights, and the ones that papers report."
         )
-    sure = best.key in _WEIGHTS or bool(copies) or not several
+    sure = best.key in KNOWN_KEYS or bool(copies) or not several
     yield Finding(
         code,
         Severity.WARNING if sure else Severity.NOTE,
@@ -194,13 +111,125 @@ def ballast(case: Case) -> Iterator[Finding]:
         return
     rest = case.checkpoint.nbytes - nbytes
     best = candidates(case)
+    repair = Repair.make("Write a clean file", "export", format="safetensors")
+    if best:
+        repair = take(best[0].key)
     yield Finding(
         "ballast",
         Severity.NOTE,
         "the file",
         f"{bytes_text(nbytes)} of its {bytes_text(case.checkpoint.nbytes)} are no weights: {parts}. An export without "
         f"them weighs {bytes_text(rest)}.",
-        "Choose the top-level key of the weights, then export.",
+        "Choose the top-level key of the weights, then export." if best else "Write a file with the weights alone.",
         keys=keys,
-        repair=take(best[0].key) if len(best) == 1 else None,
+        repair=repair,
     )
+
+
+# ---- copies -------------------------------------------------------------------------------------------
+
+
+def _copies(case: Case) -> tuple[Copy, ...]:
+    return () if case.mapping.top_level_key is not None else state_dicts.copies(case.checkpoint)
+
+
+def copies_nbytes(case: Case) -> int:
+    """Bytes that a comparison of the copies reads."""
+    return sum(one.nbytes + other.nbytes for each in _copies(case) for one, other in each.both.values())
+
+
+def copies(case: Case, *, deep: bool = False, progress: Callable[[int], None] | None = None) -> Iterator[Finding]:
+    """State_dicts of the same keys and shapes; with `deep` their values are compared, a chunk at a time.
+
+    `progress` is told how many bytes are read.
+    """
+    done = 0
+
+    def step(n: int) -> None:
+        nonlocal done
+        done += n
+        if progress is not None:
+            progress(done)
+
+    for each in _copies(case):
+        first, other, both = each.first, each.other, each.both
+        one = _place_of(first)
+        said = f"{_place_of(other)} has the same keys and shapes as {one}: {count_text(len(both), 'tensor')}"
+        lacking = len(first.tensors) + len(other.tensors) - 2 * len(both)
+        said += f", and {count_text(lacking, 'tensor')} that only one of them has." if lacking else "."
+        are_one = each.n_tied == len(both)
+        if are_one:
+            said += " They are the same tensors in the file, not copies: either will do."
+        elif deep:
+            said += f" {_compared(both, step)}"
+        yield Finding(
+            "same-state-dict",
+            Severity.NOTE,
+            _place(other),
+            said,
+            "Choose the one that you want."
+            if deep or are_one
+            else "Choose the one that you want; a look at the values (deep) tells how far they are apart.",
+            keys=tuple(tensor.key for _, tensor in both.values())[:MAX_KEYS],
+            repair=take(other.key) if other.path else None,
+        )
+
+
+def _place_of(each: StateDict) -> str:
+    return f"`{printable(each.key, 60)}`" if each.path else "the root"
+
+
+def _place(each: StateDict) -> str:
+    return f"key {printable(each.key, 120)}" if each.path else "the file"
+
+
+def _compared(both: dict[str, tuple[TensorRef, TensorRef]], step: Callable[[int], None]) -> str:
+    """How many of the pairs are equal, and where they differ most."""
+    n_same = n_unread = 0
+    largest, where = -1.0, ""
+    for key, (one, other) in both.items():
+        try:
+            is_same, difference = _difference(one, other)
+        except TensorError:
+            n_unread += 1
+            is_same, difference = False, -1.0
+        step(one.nbytes + other.nbytes)
+        n_same += is_same
+        if difference > largest:
+            largest, where = difference, key
+    unread = f" {count_text(n_unread, 'tensor')} could not be read." if n_unread else ""
+    if n_same == len(both):
+        return f"Their values are identical in all {len(both):,} tensors."
+    said = f"Their values are identical in {n_same:,} of {len(both):,} tensors"
+    if largest > 0:
+        said += f"; the largest difference is {largest:.3g}, at `{printable(where, 80)}`"
+    return f"{said}.{unread}"
+
+
+def _difference(one: TensorRef, other: TensorRef) -> tuple[bool, float]:
+    """Whether two tensors of one shape have the same values, and the largest distance between numbers of them."""
+    is_same, largest = True, 0.0
+    for left, right in zip(_flat(one), _flat(other), strict=True):
+        wide = np.complex128 if "c" in (left.dtype.kind, right.dtype.kind) else np.float64
+        a, b = left.astype(wide), right.astype(wide)
+        equal = (a == b) | (np.isnan(a) & np.isnan(b))
+        if left.dtype == right.dtype and left.dtype.kind in "biu":
+            equal = left == right  # float64 does not tell large integers apart
+        if not equal.all():
+            is_same = False
+            with np.errstate(all="ignore"):
+                apart = np.abs(a - b)[~equal]
+            largest = max(largest, float(np.nanmax(apart)) if not np.isnan(apart).all() else 0.0)
+    return is_same, largest
+
+
+def _flat(tensor: TensorRef) -> Iterator[npt.NDArray[Any]]:
+    """The values in their order, in steps of so many elements as two of them need little memory; or all at once."""
+    if not tensor.is_contiguous or tensor.storage.packed >= 0 or tensor.n_elements <= _STEP:
+        flat = tensor.read().reshape(-1)
+        for at in range(0, flat.size, _STEP):
+            yield flat[at : at + _STEP]
+        return
+    for at in range(0, tensor.n_elements, _STEP):
+        n = min(_STEP, tensor.n_elements - at)
+        yield replace(tensor, shape=(n,), strides=(1,), offset=tensor.offset + at).read()

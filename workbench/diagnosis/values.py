@@ -12,9 +12,9 @@ import numpy.typing as npt
 from workbench.core.tensor import CHUNK, TensorRef
 from workbench.core.text import count_text
 from workbench.diagnosis.case import Case, named
-from workbench.diagnosis.top_level import is_training_state
 from workbench.errors import TensorError, printable
 from workbench.finding import Finding, Severity
+from workbench.state_dicts import is_training_state
 
 __all__ = ["Progress", "pieces", "values"]
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from workbench.core.tensor import TensorRef
 from workbench.core.text import bytes_text, count_text
-from workbench.core.tree import Dict, Opaque, module_parts, table_entries
 from workbench.errors import CollisionError, ExportError, printable
-from workbench.exporting import atomic, files
+from workbench.exporting import files
 from workbench.exporting.items import Item, carries, firsts
-from workbench.exporting.progress import Meter
-from workbench.mapping import Mapping
+from workbench.exporting.progress import Cancel, Report
+from workbench.exporting.single import write_single
+from workbench.mapping import Mapping, folding
+from workbench.state_dicts import StateDict, likeliest_first, state_dicts
 
 if TYPE_CHECKING:
     from workbench.checkpoint import Checkpoint
@@ -25,30 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FixResult", "StateDict", "fix", "state_dicts"]
 
 _SUFFIXES: Final = {".safetensors": "safetensors", ".pt": "pt", ".pth": "pt"}
-_PICKLED: Final = frozenset({"torch-zip", "torch-legacy", "torch-tar", "pickle", "torch-shards"})
 _SHOWN: Final = 8
-_HEAD: Final = 4096
-
-_Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StateDict:
-    """A place in a file that holds the weights of a model: `class_path` of a model saved whole, "" for a dict."""
-
-    path: _Path
-    class_path: str
-    tensors: tuple[tuple[str, TensorRef], ...]
-
-    @property
-    def key(self) -> str:
-        """The top-level key, "" for the file itself."""
-        return ".".join(map(str, self.path))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its tensors."""
-        return sum(tensor.nbytes for _, tensor in self.tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +33,8 @@ class FixResult:
     """The file written, what it holds, and what of the source it does not.
 
     `aliases` are pairs of a name and the earlier one that is the same tensor; `left_out` pairs of a key of the source
-    and a clause that says why it is not in the file.
+    and a clause that says why it is not in the file. `folded` are pairs of a name and the keys that its values were
+    computed from, `not_folded` pairs of a name that stays in parts and a clause that says why.
     """
 
     path: Path
@@ -64,62 +42,8 @@ class FixResult:
     state_dict: StateDict
     aliases: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...]
-
-
-def state_dicts(checkpoint: Checkpoint) -> tuple[StateDict, ...]:
-    """The whole models and state_dicts of a file, in file order; not what optimizers keep.
-
-    A file that is no pickle has one, all of it. A dict around others counts where it has more tensors itself.
-    """
-    if checkpoint.format not in _PICKLED:
-        return (StateDict((), "", checkpoint.under(None)),) if checkpoint.tensors else ()
-    places = dict(_places(checkpoint.tree))
-    below: dict[_Path, list[tuple[str, TensorRef]]] = {path: [] for path in places}
-    depths = sorted({len(path) for path in places})
-    for tensor in checkpoint.tensors:
-        for depth in depths:
-            found = below.get(tensor.path[:depth])
-            if found is None or len(tensor.path) <= depth:
-                continue
-            if places[tensor.path[:depth]] or len(tensor.path) == depth + 1:
-                found.append((".".join(map(str, tensor.path[depth:])), tensor))
-                break
-    all_found = [StateDict(path, places[path], tuple(tensors)) for path, tensors in below.items() if tensors]
-    weighty = [each for each in all_found if any(tensor.shape for _, tensor in each.tensors)]
-    return tuple(each for each in weighty if not _is_outdone(each, weighty)) or tuple(all_found[:1])
-
-
-def _places(tree: object) -> Iterator[tuple[_Path, str]]:
-    """Path and class of what may be a state_dict: modules, and dicts with tensors of their own."""
-    waiting: list[tuple[_Path, object]] = [((), tree)]
-    seen: set[int] = set()
-    while waiting:
-        path, node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, Opaque) and module_parts(node) is not None:
-            yield path, node.class_path
-            continue
-        if not isinstance(node, (Dict, Opaque, list, tuple)) or _is_optimizer(node):
-            continue
-        children = [(key, child) for key, child in table_entries(node) or () if isinstance(key, (str, int))]
-        if not isinstance(node, (list, tuple)) and any(isinstance(child, TensorRef) for _, child in children):
-            yield path, ""
-        waiting += [((*path, key), child) for key, child in reversed(children) if not isinstance(child, TensorRef)]
-
-
-def _is_optimizer(node: object) -> bool:
-    return isinstance(node, Dict) and {"state", "param_groups"} <= {key for key, _ in node.pairs if type(key) is str}
-
-
-def _is_outdone(each: StateDict, others: Sequence[StateDict]) -> bool:
-    """Whether it is a dict with a few tensors around the one that is meant."""
-    depth = len(each.path)
-    return not each.class_path and any(
-        len(other.path) > depth and other.path[:depth] == each.path and len(other.tensors) > len(each.tensors)
-        for other in others
-    )
+    folded: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    not_folded: tuple[tuple[str, str], ...] = ()
 
 
 def fix(
@@ -127,14 +51,20 @@ def fix(
     out: str | os.PathLike[str],
     *,
     top_level_key: str | None = None,
+    fold: bool = False,
     overwrite: bool = False,
     verify: bool = True,
+    progress: Report | None = None,
+    cancel: Cancel | None = None,
 ) -> FixResult:
     """Write the state_dict of a checkpoint as `out`, a .safetensors or a .pt: what torch's state_dict() would give.
 
     Names that are one tensor stay one in a .pt; a .safetensors has each of them, and lists them as JSON in its metadata
-    (`aliases`). Raises `ExportError` where there is no state_dict, several and no `top_level_key`, a tensor that the
-    format cannot hold, or `out` cannot be written; it never writes over the checkpoint itself.
+    (`aliases`). With `fold`, weights that are stored in parts (weight_norm, spectral_norm, pruning) are plain ones, in
+    the place where state_dict() has them after PyTorch's own removal. Raises `ExportError` where there is no
+    state_dict, several and no `top_level_key`, a tensor that the format cannot hold, or `out` cannot be written; it
+    never writes over the checkpoint itself.
+    `progress` is called with a `Progress` now and then; where `cancel` says yes, `ExportCancelled` is raised.
     """
     path = Path(out)
     format = _SUFFIXES.get(path.suffix.lower())
@@ -146,6 +76,13 @@ def fix(
             code="export-format",
         )
     chosen = _chosen(checkpoint, top_level_key)
+    used: set[int] = set()
+    found = None
+    if fold:
+        names, tensors = [name for name, _ in chosen.tensors], [tensor for _, tensor in chosen.tensors]
+        found = folding.fold(names, tensors, checkpoint.modules)
+        used = {id(chosen.tensors[row][1]) for row in (*found.parts, *found.gone)}
+        chosen = replace(chosen, tensors=tuple((found.keys[row], found.tensors[row]) for row in found.in_order()))
     written = [(name, tensor) for name, tensor in chosen.tensors if carries(tensor)]
     twice = [name for name, n in Counter(name for name, _ in written).items() if n > 1]
     if twice:
@@ -162,21 +99,14 @@ def fix(
         for n, (item, first) in enumerate(zip(items, firsts(items), strict=True))
         if first != n
     )
-    metadata = {"aliases": json.dumps(dict(aliases), separators=(",", ":"))} if aliases else {}
+    folded = tuple((found.keys[row], found.parts[row]) for row in sorted(found.parts)) if found is not None else ()
+    notes = {"aliases": dict(aliases), "folded": dict(folded)}
+    metadata = {name: json.dumps(note, separators=(",", ":")) for name, note in notes.items() if note}
     file = files.weight_file(format, items, name=path.name, metadata=metadata)
-    sources = [
-        checkpoint.path,
-        *{t.storage.source.path or "" for t in checkpoint.tensors if t.storage.source is not None},
-    ]
-    folder, meter = path.parent, Meter()
-    with atomic.staged(
-        folder, [path.name], overwrite=overwrite, sources=sources, needed=file.nbytes + _HEAD
-    ) as staging:
-        crcs = file.write(staging, meter)
-        if verify:
-            file.verify(staging, crcs, meter)
-        nbytes = (staging / path.name).stat().st_size
-    return FixResult(path, nbytes, chosen, aliases, tuple(_left_out(checkpoint, chosen)))
+    nbytes = write_single(path, file, checkpoint, overwrite=overwrite, verify=verify, progress=progress, cancel=cancel)
+    not_folded = () if found is None else tuple((each.name, each.refusal) for each in found.refused)
+    left_out = tuple(_left_out(checkpoint, chosen, used))
+    return FixResult(path, nbytes, chosen, aliases, left_out, folded, not_folded)
 
 
 def _chosen(checkpoint: Checkpoint, top_level_key: str | None) -> StateDict:
@@ -197,7 +127,7 @@ def _chosen(checkpoint: Checkpoint, top_level_key: str | None) -> StateDict:
             next_step="Choose a top-level key, if the weights are in a list." if checkpoint.tensors else "",
             code="no-state-dict",
         )
-    listed = ", ".join(_words(each) for each in sorted(found, key=lambda each: -each.nbytes)[:_SHOWN])
+    listed = ", ".join(_words(each) for each in likeliest_first(found)[:_SHOWN])
     more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
     raise ExportError(
         f"There are {len(found):,} state_dicts in this file.",
@@ -214,8 +144,9 @@ def _words(each: StateDict) -> str:
     return f"{printable(each.key, 80)!r} ({what}{size})"
 
 
-def _left_out(checkpoint: Checkpoint, chosen: StateDict) -> Iterator[tuple[str, str]]:
-    taken = {id(tensor) for _, tensor in chosen.tensors}
+def _left_out(checkpoint: Checkpoint, chosen: StateDict, used: set[int]) -> Iterator[tuple[str, str]]:
+    """`used` are the ids of the tensors that went into folded ones."""
+    taken = used | {id(tensor) for _, tensor in chosen.tensors}
     for _, tensor in chosen.tensors:
         if not carries(tensor):
             yield tensor.key, f"it cannot be read: {tensor.unreadable}"

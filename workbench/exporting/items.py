@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any, Final
 
@@ -12,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.core import sharing
-from workbench.core.tensor import CHUNK, DType, TensorRef, dtype_named
+from workbench.core.tensor import DType, TensorRef, dtype_named
 from workbench.errors import ExportError, printable
+from workbench.exporting.checksums import crc32
 
-__all__ = ["Item", "carries", "check_each", "copy", "firsts", "pieces"]
+__all__ = ["Item", "carries", "check_each", "check_sources", "copy", "firsts", "pieces"]
 
 _SHOWN: Final = 5
+_STEP: Final = 1 << 20
+"""Bytes handled at a time: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,57 +79,68 @@ def firsts(items: Sequence[Item]) -> list[int]:
     return found
 
 
+def check_sources(items: Iterable[Item]) -> None:
+    """Raise `OpenError` where a file that the tensors lie in is not the one that was opened any more."""
+    for source in {id(item.tensor.storage.source): item.tensor.storage.source for item in items}.values():
+        if source is not None:
+            source.check_unchanged()
+
+
 def copy(item: Item, file: IO[bytes]) -> int:
     """Write the bytes of `item`; their CRC-32."""
     crc = 0
     for piece in pieces(item):
         file.write(piece)
-        crc = zlib.crc32(piece, crc)
+        crc = crc32(piece, crc)
     return crc
 
 
 def pieces(item: Item) -> Iterator[memoryview]:
-    """The bytes to write, C order, little endian. A piece is good until the next one is asked for.
+    """The bytes to write, C order, little endian, a few MB at a time. A piece is good until the next one is asked for.
 
-    What lies in the source as it is to be written is read piece by piece; anything else takes the whole tensor's
-    memory. Raises `ExportError` where a cast has no place for a value.
+    What is not contiguous, or deflated, takes the memory of the whole tensor; nothing takes more. Raises `ExportError`
+    where a cast has no place for a value, `OpenError` where the source changed or is cut off.
     """
-    tensor = item.tensor
-    if item.cast or item.transposed or not _lies_plainly(tensor):
-        yield _flat_bytes(item)
+    tensor = _as_integers(_turned(item.tensor) if item.transposed else item.tensor)
+    if not tensor.n_elements:
         return
     tensor.storage.check_unchanged()
+    is_plain = not (tensor.byteswap or tensor.conj or tensor.neg or tensor.unreadable)
+    if is_plain and not item.cast and tensor.is_contiguous and tensor.storage.packed < 0:
+        yield from _stored(tensor)
+        return
+    for block in _blocks(tensor):
+        flat = _cast(item, block) if item.cast else block
+        if not np.little_endian:  # pragma: no cover
+            flat = flat.byteswap()
+        yield flat.view(np.uint8).data
+
+
+def _turned(tensor: TensorRef) -> TensorRef:
+    return replace(tensor, shape=tensor.shape[::-1], strides=tensor.strides[::-1])
+
+
+def _stored(tensor: TensorRef) -> Iterator[memoryview]:
+    """What lies in the source as it is to be written."""
     begin, size = tensor.offset * tensor.dtype.itemsize, tensor.nbytes
-    buffer = memoryview(bytearray(min(CHUNK, size)))
-    for at in range(0, size, CHUNK):
-        piece = buffer[: min(CHUNK, size - at)]
+    buffer = memoryview(bytearray(min(_STEP, size)))
+    for at in range(0, size, _STEP):
+        piece = buffer[: min(_STEP, size - at)]
         tensor.storage.read_into(begin + at, piece)
         yield piece
 
 
-def _lies_plainly(tensor: TensorRef) -> bool:
-    changed = tensor.byteswap or tensor.conj or tensor.neg or bool(tensor.unreadable)
-    return not changed and tensor.is_contiguous and tensor.storage.packed < 0 and tensor.dtype.bits % 8 == 0
-
-
-def _flat_bytes(item: Item) -> memoryview:
-    tensor = item.tensor
-    array: npt.NDArray[Any] = _read(tensor)
-    if array.nbytes != tensor.nbytes:
-        raise ExportError(
-            f"'{printable(tensor.key, 200)}' gave {array.nbytes:,} bytes, {tensor.nbytes:,} were expected.",
-            cause="Nothing was changed.",
-            next_step="Open the checkpoint again.",
-            code="size-differs",
-        )
-    if item.transposed:
-        array = array.T
-    if item.cast:
-        array = _cast(item, array)
-    flat = np.ascontiguousarray(array).reshape(-1)
-    if not np.little_endian:  # pragma: no cover
-        flat = flat.byteswap()
-    return flat.view(np.uint8).data
+def _blocks(tensor: TensorRef) -> Iterator[npt.NDArray[Any]]:
+    """The values, flat, a block at a time: read so where they lie one after the other, else of the array read."""
+    n, step = tensor.n_elements, _STEP // tensor.dtype.itemsize
+    if tensor.is_contiguous and tensor.storage.packed < 0:
+        for at in range(0, n, step):
+            size = min(step, n - at)
+            yield replace(tensor, shape=(size,), strides=(1,), offset=tensor.offset + at).read()
+        return
+    flat = tensor.read().reshape(-1)
+    for at in range(0, n, step):
+        yield flat[at : at + step]
 
 
 def carries(tensor: TensorRef) -> bool:
@@ -135,16 +148,12 @@ def carries(tensor: TensorRef) -> bool:
     return not tensor.unreadable or tensor is not _as_integers(tensor)
 
 
-def _read(tensor: TensorRef) -> npt.NDArray[Any]:
-    return _as_integers(tensor).read()
-
-
 def _as_integers(tensor: TensorRef) -> TensorRef:
     """A tensor that only lacks a numpy dtype, as unsigned integers of its width; any other one as it is."""
     integers = f"uint{tensor.dtype.bits}"
     is_changed = tensor.byteswap or tensor.conj or tensor.neg or tensor.dtype.name.startswith("q")
-    lacks_numpy = tensor.dtype.numpy is None and tensor.unreadable in ("", f"numpy has no {tensor.dtype.name}")
-    if not lacks_numpy or is_changed or integers not in ("uint8", "uint16", "uint32"):
+    is_lacking = tensor.dtype.numpy is None and tensor.unreadable in ("", tensor.dtype.lacks_numpy)
+    if not is_lacking or is_changed or integers not in ("uint8", "uint16", "uint32"):
         return tensor
     return replace(tensor, dtype=dtype_named(integers), unreadable="")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,45 +11,42 @@ from typing import Any, Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from workbench.checkpoint import open_checkpoint
+from workbench.checkpoint import checkpoint_of
+from workbench.core.source import ByteSource
 from workbench.core.tensor import DType, dtype_named
 from workbench.errors import MappingError, OpenError, WorkbenchError, printable
-from workbench.exporting.files import FORMATS
-from workbench.exporting.weights import npy_header, npz_dtype, sha256_of
-from workbench.mapping import Mapping, persist
+from workbench.exporting import checksums, npy_folder, places, shards
+from workbench.exporting.contents import BURN_LAYOUT, KEEPS_TIES
+from workbench.exporting.files import FORMATS, TEXTS
+from workbench.exporting.mapping_file import MAPPING
+from workbench.exporting.places import ZIP_FAULTS, Place
+from workbench.exporting.programs import PYTHON, RUST
+from workbench.exporting.weights import npy_header, npz_dtype
+from workbench.mapping import Mapping
 
 Nested: TypeAlias = "dict[str, npt.NDArray[Any] | Nested]"
 
-_NPZ: Final = "model.npz"
-_NAMES: Final = tuple(FORMATS.values())
-"""The files an export may have; values are taken from the first that is there."""
+_TEXTS: Final = frozenset({*RUST, PYTHON, TEXTS["report"]})
+"""Files for people: they may be edited, or taken out."""
 
-_BURN: Final = FORMATS["bpk"]
+_ORDER: Final = ("npz", "safetensors", "pt", "bpk", "mpk", "npy")
+"""Values are taken from the first that is there."""
+
 _CHUNK: Final = 16 * 1024 * 1024
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_ZIP_FAULTS: Final = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    OverflowError,
-    struct.error,
-    zipfile.BadZipFile,
-)
-"""What zipfile and numpy raise over a broken file; NotImplementedError is a RuntimeError."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What mapping.json says of one tensor."""
+    """What mapping.json says of one tensor; `tied_to` is the name that has its values, "" where it has its own."""
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
     numpy: np.dtype[Any]
     stored: np.dtype[Any]
+    tied_to: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -62,48 +57,71 @@ class _Expected:
 
 
 def load_export(folder: str | os.PathLike[str]) -> Nested:
-    """The arrays of an export, as dicts nested by the dots of their names; bfloat16 and float8 bit for bit.
+    """The arrays of an export, a folder or a zip, as dicts nested by the dots of their names, every bit as written.
 
-    Raises `MappingError` where mapping.json is missing or wrong, `OpenError` where a file it lists is missing
-    or is not the one that was exported.
+    They come from model.npz or the first other file of weights that is there; two names that are tied, and written
+    once, are one array. Raises `MappingError` where mapping.json is missing or wrong, `OpenError` where a file it
+    lists is missing or is not the one that was exported.
     """
-    folder = Path(folder)
-    path = folder / "mapping.json"
-    data = persist.read_json(path)
-    Mapping.from_json(data)
-    assert isinstance(data, dict)
-    files = _expected_files(data, path)
-    first = min((name for name, _, _ in files), key=_NAMES.index)
-    expected = _expected_tensors(data, path, first)
-    for name, nbytes, sha256 in files:
-        _check_file(folder / name, nbytes, sha256)
-    arrays = _read_npz(folder / first, expected) if first == _NPZ else _read_checkpoint(folder / first, expected)
-    return _nested(arrays, path)
+    with places.opened(Path(folder)) as place:
+        path = place.path / MAPPING
+        data = place.json(MAPPING)
+        Mapping.from_json(data)
+        assert isinstance(data, dict)
+        files = _expected_files(data, path)
+        found = {format: names for format in _ORDER if (names := [name for name in files if _is_of(name, format)])}
+        if not found:
+            raise _wrong("files", "it lists no file of weights", path)
+        format, names = next(iter(found.items()))
+        expected = _expected_tensors(data, path, format)
+        for name, (nbytes, digest) in files.items():
+            if name not in _TEXTS:
+                _check_file(place, name, nbytes, digest)
+        wanted = {each.name: each for each in expected if not each.tied_to}
+        arrays = _read(place, format, names, wanted)
+    for each in expected:
+        if each.tied_to:
+            if each.tied_to not in arrays:
+                raise _wrong("rows", f"{printable(each.name, 200)!r} is tied to a name that is not there", path)
+            arrays[each.name] = arrays[each.tied_to]
+    return _nested({each.name: arrays[each.name] for each in expected}, path)
 
 
-def _expected_files(data: dict[str, object], path: Path) -> list[tuple[str, int, str]]:
-    files = []
+def _is_of(name: str, format: str) -> bool:
+    if format == "npy":
+        folder, _, file = name.partition("/")
+        return folder == npy_folder.NAME and bool(npy_folder.OWN.fullmatch(file))
+    return name == FORMATS[format] or (format == "safetensors" and shards.is_shard(name))
+
+
+def _expected_files(data: dict[str, object], path: Path) -> dict[str, tuple[int, str]]:
+    """Size and digest of each file, by name."""
+    files: dict[str, tuple[int, str]] = {}
     for number, item in enumerate(_list(data, "files", path), start=1):
         place = f"files, entry {number}"
         name = _field(item, "name", str, place, path)
-        sha256 = _field(item, "sha256", str, place, path)
-        if name not in _NAMES or not _SHA256.fullmatch(sha256):
-            raise _wrong(place, "it does not name a file of an export with its SHA-256", path)
-        files.append((name, _count(_field(item, "nbytes", int, place, path), place, path), sha256))
-    names = [name for name, _, _ in files]
-    if not names or len(set(names)) < len(names):
-        raise _wrong("files", f"it should list some of {', '.join(_NAMES)}, each once", path)
+        digest = _field(item, checksums.FIELD, str, place, path)
+        is_known = name in _TEXTS or name == shards.INDEX or any(_is_of(name, format) for format in _ORDER)
+        if not is_known or not checksums.is_digest(digest):
+            raise _wrong(place, "it does not name a file of an export with its BLAKE3", path)
+        if name in files:
+            raise _wrong(place, "it names a file for the second time", path)
+        files[name] = _count(_field(item, "nbytes", int, place, path), place, path), digest
     return files
 
 
-def _expected_tensors(data: dict[str, object], path: Path, file: str) -> dict[str, _Expected]:
+def _expected_tensors(data: dict[str, object], path: Path, format: str) -> list[_Expected]:
+    is_once = data.get("ties") == "once" and format not in KEEPS_TIES
     tensors: dict[str, _Expected] = {}
     for number, item in enumerate(_list(data, "rows", path), start=1):
         place = f"rows, entry {number}"
         if _field(item, "status", str, place, path) == "skipped":
             continue
         assert isinstance(item, dict)
-        field = "bpk" if file == _BURN and item.get("bpk") is not None else "written"
+        own = item.get(format) if format in BURN_LAYOUT else None
+        if own is False:
+            continue
+        field = format if own is not None else "written"
         changed = item.get(field) is not None
         written = _field(item, field, dict, place, path) if changed else item
         name = _field(written, "name" if changed else "remapped", str, place, path)
@@ -115,77 +133,76 @@ def _expected_tensors(data: dict[str, object], path: Path, file: str) -> dict[st
             raise _wrong(place, f"its dtype {printable(said, 40)!r} is not known", path) from None
         if dtype.numpy is None:
             raise _wrong(place, f"its dtype {printable(said, 40)!r} has no numpy array", path)
-        integers = npz_dtype(dtype) if file == _NPZ else None
-        if file == _NPZ and item.get("npz_dtype") != integers:
+        integers = npz_dtype(dtype) if format == "npz" else None
+        if format == "npz" and item.get("npz_dtype") != integers:
             raise _wrong(place, f"its npz_dtype should be {integers or 'absent'}", path)
         if name in tensors:
             raise _wrong(place, f"the name {printable(name, 200)!r} stands there twice", path)
         stored = dtype.numpy if integers is None else np.dtype(integers)
-        tensors[name] = _Expected(name, shape, dtype, dtype.numpy, stored)
-    return tensors
+        holder = written if own is not None else item
+        tied = _field(holder, "tied_to", str, place, path) if is_once and "tied_to" in holder else ""
+        tensors[name] = _Expected(name, shape, dtype, dtype.numpy, stored, tied)
+    return list(tensors.values())
 
 
-def _check_file(path: Path, nbytes: int, sha256: str) -> None:
-    try:
-        if not path.is_file():
-            raise OpenError(
-                "The export is incomplete: this file is missing.",
-                path=str(path),
-                next_step="Export again.",
-                code="export-incomplete",
-            )
-        if path.stat().st_size == nbytes and sha256_of(path) == sha256:
-            return
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+def _check_file(place: Place, name: str, nbytes: int, digest: str) -> None:
+    if place.size(name) == nbytes and place.digest(name) == digest:
+        return
     raise OpenError(
-        "This file is not the one that was exported: its size or SHA-256 differs from mapping.json.",
-        path=str(path),
+        "This file is not the one that was exported: its size or BLAKE3 differs from mapping.json.",
+        path=str(place.path / name),
         cause="It was changed afterwards, cut off while copying, or an export over it was interrupted.",
         next_step="Export again, or copy the folder again.",
         code="export-changed",
     )
 
 
-def _read_checkpoint(path: Path, expected: dict[str, _Expected]) -> dict[str, npt.NDArray[Any]]:
-    checkpoint = open_checkpoint(path)
-    if len(checkpoint.tensors) != len(expected) or set(checkpoint) != set(expected):
+def _read(place: Place, format: str, names: list[str], wanted: dict[str, _Expected]) -> dict[str, npt.NDArray[Any]]:
+    if format == "npz":
+        return _read_npz(place, names[0], wanted)
+    if format == "npy":
+        tensors = {each.name: (each.shape, each.dtype) for each in wanted.values()}
+        with place.folder(npy_folder.NAME) as folder:
+            return npy_folder.read_npy(folder, tensors)
+    return _read_checkpoints([place.source(name) for name in names], place.path / names[0], wanted)
+
+
+def _read_checkpoints(
+    sources: list[ByteSource], path: Path, expected: dict[str, _Expected]
+) -> dict[str, npt.NDArray[Any]]:
+    tensors = [tensor for source in sources for tensor in checkpoint_of(source).tensors]
+    if len(tensors) != len(expected) or {tensor.key for tensor in tensors} != set(expected):
         raise _unreadable(path, "its tensors are not those that mapping.json lists")
-    for tensor in checkpoint.tensors:
+    for tensor in tensors:
         wanted = expected[tensor.key]
         if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
             raise _unreadable(path, f"'{wanted.name}' has not the shape or dtype that mapping.json says")
-    return {tensor.key: tensor.read() for tensor in checkpoint.tensors}
+    return {tensor.key: tensor.read() for tensor in tensors}
 
 
-def _read_npz(path: Path, expected: dict[str, _Expected]) -> dict[str, npt.NDArray[Any]]:
+def _read_npz(place: Place, name: str, expected: dict[str, _Expected]) -> dict[str, npt.NDArray[Any]]:
     arrays: dict[str, npt.NDArray[Any]] = {}
+    path = place.path / name
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(place.stream(name)) as archive:
             entries = archive.infolist()
             names = [entry.filename.removesuffix(".npy") for entry in entries]
             if sorted(names) != sorted(expected):
                 raise _unreadable(path, "its tensors are not those that mapping.json lists")
             for name, entry in zip(names, entries, strict=True):
-                arrays[name] = _read_entry(archive, entry, expected[name], path)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        RuntimeError,
-        OverflowError,
-        struct.error,
-        zipfile.BadZipFile,
-    ) as error:
+                arrays[name] = _read_entry(archive, entry, expected[name], path, place.size(path.name))
+    except ZIP_FAULTS as error:
         raise _unreadable(path, str(error)) from error
     return arrays
 
 
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, expected: _Expected, path: Path) -> npt.NDArray[Any]:
+def _read_entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, expected: _Expected, path: Path, limit: int
+) -> npt.NDArray[Any]:
     """One array. The header is compared with the one that must stand there, never parsed."""
     header = npy_header(expected.stored, expected.shape)
     size = len(header) + expected.nbytes
-    fits = entry.file_size == entry.compress_size == size <= path.stat().st_size
+    fits = entry.file_size == entry.compress_size == size <= limit
     if entry.compress_type != zipfile.ZIP_STORED or not fits:
         raise _unreadable(path, f"'{expected.name}' has not the size that mapping.json says")
     with archive.open(entry) as file:

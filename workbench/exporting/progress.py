@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from workbench.errors import ExportCancelled
@@ -37,7 +39,11 @@ Report: TypeAlias = Callable[[Progress], None]
 
 
 class Meter:
-    """Counts bytes; raises `ExportCancelled` in the one who counts, once `cancel` says yes."""
+    """Counts bytes; raises `ExportCancelled` in the one who counts, once `cancel` says yes.
+
+    Any thread may count; `report` is called in the one that made the meter alone. `digests` has the digest of files
+    that were written, by path, where it is known.
+    """
 
     def __init__(self, total: int = 0, report: Report | None = None, cancel: Cancel | None = None) -> None:
         self._total = total
@@ -47,6 +53,9 @@ class Meter:
         self._file = ""
         self._step: Step = "write"
         self._began = self._told = time.monotonic()
+        self._lock = threading.Lock()
+        self._thread = threading.get_ident()
+        self.digests: dict[Path, str] = {}
 
     def begin(self, file: str, step: Step) -> None:
         """From now on bytes are those of `file`."""
@@ -56,10 +65,10 @@ class Meter:
 
     def add(self, nbytes: int) -> None:
         """So many bytes are through."""
-        self._done += nbytes
+        with self._lock:
+            self._done += nbytes
         self._check()
-        now = time.monotonic()
-        if now - self._told >= _BETWEEN:
+        if threading.get_ident() == self._thread and (now := time.monotonic()) - self._told >= _BETWEEN:
             self._tell(now)
 
     def _check(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import zipfile
@@ -45,7 +44,6 @@ _MAX_HEADER: Final = 100_000_000
 _METADATA: Final = {"format": "pt"}
 """What transformers wants to see before it loads a file."""
 
-_CHUNK: Final = 16 * 1024 * 1024
 _MAX_ZIP_NAME: Final = 65_535
 _NPY: Final = ".npy"
 _WHERE: Final = "the files of an export"
@@ -110,15 +108,6 @@ def write(path: Path, items: Sequence[Item]) -> dict[str, int]:
     """`items` in the format that the name of `path` asks for."""
     with path.open("xb") as file:
         return (write_npz if path.suffix == ".npz" else write_safetensors)(items, file)
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _in_order(items: Iterable[Item]) -> list[Item]:

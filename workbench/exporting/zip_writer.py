@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Final, Self
+
+from workbench.exporting.checksums import crc32
 
 __all__ = ["ZipWriter"]
 
@@ -39,7 +40,7 @@ class ZipWriter:
 
         def write(file: IO[bytes]) -> int:
             file.write(data)
-            return zlib.crc32(data)
+            return crc32(data)
 
         self.stream(name, len(data), write)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Final
+from typing import Final, cast
 
 from workbench.core.beside import Beside, beside_of, objects_and_repeats, objects_of
 from workbench.core.tensor import TensorRef, give_keys
@@ -33,7 +34,7 @@ class Contents:
 
     format: str
     tree: object = field(repr=False)
-    tensors: tuple[TensorRef, ...] = field(repr=False)
+    tensors: Sequence[TensorRef] = field(repr=False)
     findings: tuple[Finding, ...]
     metadata: dict[str, str]
     fingerprint: str
@@ -74,15 +75,17 @@ def _flat(tree: object) -> tuple[TensorRef, ...] | None:
     """The same, quickly, of a mapping of names to new tensors and nothing else, far below the limits; else None."""
     if type(tree) is not Dict or not 0 < len(tree) <= MAX_ROWS // 5:
         return None
-    keys, nodes = zip(*tree.pairs, strict=True)
+    keys, nodes = tree.columns
     if set(map(type, keys)) != {str} or set(map(type, nodes)) != {TensorRef}:
         return None
-    if len(set(map(id, nodes))) < len(nodes) or any(map(attrgetter("path"), nodes)):
+    tensors = cast(tuple[TensorRef, ...], nodes)
+    names = cast(tuple[str, ...], keys)
+    if len(set(map(id, tensors))) < len(tensors) or any(map(attrgetter("path"), tensors)):
         return None
-    if 4 * sum(map(len, keys)) > MAX_ROW_TEXT:
+    if 4 * sum(map(len, names)) > MAX_ROW_TEXT:
         return None
-    give_keys(nodes, keys, zip(keys, strict=True))
-    return nodes
+    give_keys(tensors, names, zip(names, strict=True))
+    return tensors
 
 
 def beside_the_table(tree: object) -> tuple[tuple[Beside, ...], list[Finding]]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from workbench.core.beside import Beside
 from workbench.core.source import ByteSource
 from workbench.core.tensor import DTYPES, UNKNOWN, DType, Storage, TensorRef, contiguous_strides
+from workbench.core.text import count_text
 from workbench.core.tree import Dict, StorageNode
 from workbench.errors import NotACheckpointError, OpenError, printable
 from workbench.finding import Finding, Severity
@@ -88,8 +89,9 @@ def read_zip(directory: ZipDirectory, root: str) -> Contents:
     byteorder = byte_order(directory, root)
     findings = list(directory.findings)
     raw: list[bytes] = []
-    weights = _configs(directory, root + _WEIGHTS, _WEIGHTS_CONFIG, raw)
-    constants = _configs(directory, root + _CONSTANTS, _CONSTANTS_CONFIG, raw)
+    objects: list[str] = []
+    weights = _configs(directory, root + _WEIGHTS, _WEIGHTS_CONFIG, raw, objects)
+    constants = _configs(directory, root + _CONSTANTS, _CONSTANTS_CONFIG, raw, objects)
     if not weights:
         raise _no_weights(directory, root)
     storages = Storages(directory, root, byteorder == "big", folder=_WEIGHTS)
@@ -111,6 +113,15 @@ def read_zip(directory: ZipDirectory, root: str) -> Contents:
         more = f" and {len(beside) - 5:,} more" if len(beside) > 5 else ""
         text = f"The program keeps constants that are not in its state_dict: {shown}{more}."
         findings.append(Finding("program-constants", Severity.NOTE, f"entry {printable(root, 80)}{_CONSTANTS}", text))
+    if objects:
+        shown = ", ".join(f"`{printable(each, 80)}`" for each in objects[:5])
+        more = f" and {len(objects) - 5:,} more" if len(objects) > 5 else ""
+        text = (
+            f"The program keeps {count_text(len(objects), 'custom object')}, {shown}{more}, as a pickle inside the "
+            "archive. That is not read: what weights it holds are not among the tensors here."
+        )
+        step = "Save the weights where it was made: torch.save(exported.state_dict, 'weights.pt')."
+        findings.append(Finding("custom-object", Severity.WARNING, f"entry {printable(root, 80)}data", text, step))
     if byteorder == "big":
         text = (
             "The file is big-endian. torch.export.load would read its weights as they lie; they are turned round here."
@@ -147,8 +158,13 @@ def _no_weights(directory: ZipDirectory, root: str) -> NotACheckpointError:
     )
 
 
-def _configs(directory: ZipDirectory, folder: str, suffix: str, raw: list[bytes]) -> dict[str, dict[str, _Payload]]:
-    """The configurations of a folder by the name of their program; their bytes are added to ``raw``."""
+def _configs(
+    directory: ZipDirectory, folder: str, suffix: str, raw: list[bytes], objects: list[str]
+) -> dict[str, dict[str, _Payload]]:
+    """The configurations of a folder by the name of their program; their bytes are added to ``raw``.
+
+    The names of what is no tensor are added to ``objects``.
+    """
     found: dict[str, dict[str, _Payload]] = {}
     n = 0
     for entry in directory.entries:
@@ -157,7 +173,7 @@ def _configs(directory: ZipDirectory, folder: str, suffix: str, raw: list[bytes]
         model = entry.name[len(folder) : -len(suffix)]
         raw.append(directory.read(needed(directory, entry.name)))
         try:
-            found[model] = _config(raw[-1])
+            found[model] = _config(raw[-1], objects)
             n += len(found[model])
             if n > MAX_ROWS:
                 raise _Broken(f"it lists more than {MAX_ROWS:,} tensors")
@@ -177,7 +193,7 @@ def _error(source: ByteSource, place: str, why: str) -> OpenError:
     )
 
 
-def _config(raw: bytes) -> dict[str, _Payload]:
+def _config(raw: bytes, objects: list[str]) -> dict[str, _Payload]:
     try:
         made = strict_json.parse(raw)
     except strict_json.JsonProblem as problem:
@@ -185,7 +201,9 @@ def _config(raw: bytes) -> dict[str, _Payload]:
     entries = made.get("config") if isinstance(made, dict) else None
     if not isinstance(entries, dict):
         raise _Broken("it has no object `config`")
-    return {key: payload for key, entry in entries.items() if (payload := _payload(key, entry)) is not None}
+    found = {key: _payload(key, entry) for key, entry in entries.items()}
+    objects += [key for key, payload in found.items() if payload is None]
+    return {key: payload for key, payload in found.items() if payload is not None}
 
 
 def _payload(key: str, entry: Any) -> _Payload | None:

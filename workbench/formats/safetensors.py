@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from itertools import chain, count
-from operator import eq, sub
+from collections.abc import Collection
+from itertools import count
 from typing import Final
+
+import numpy as np
 
 from workbench.core.source import MAX_READ, ByteSource
 from workbench.core.tensor import (
     DTYPES,
     MAX_RANK,
-    DType,
+    Layout,
     Storage,
     TensorRef,
     contiguous_strides,
     new_storage,
-    new_tensor,
 )
+from workbench.core.tensors import Tensors
 from workbench.core.tree import Dict
 from workbench.errors import OpenError, printable
 from workbench.formats import strict_json
 from workbench.formats.contents import Contents, fingerprint
 from workbench.formats.limits import MAX_HEADER, MAX_ROWS
-from workbench.formats.safetensors_tiles import LAYOUT, tiles
+from workbench.formats.safetensors_tiles import LAYOUT, Numbers, tiles
 
 __all__ = ["name", "read", "sniff"]
 
@@ -86,16 +88,13 @@ def read(source: ByteSource) -> Contents:
         raise _refuse(source, cause, code="cut-off", place="byte 0")
     raw = b"".join(source.read_exact(8 + at, min(MAX_READ, n - at)) for at in range(0, n, MAX_READ))
     quick = _quick(source, raw, 8 + n)
-    metadata, names, tensors, ranges = _strict(source, raw, 8 + n) if quick is None else quick
-    _check_tiles(source, ranges, source.size - 8 - n)
-    tree = Dict()
-    tree._put(list(chain.from_iterable(zip(names, tensors, strict=True))))
-    return Contents(name, tree, tuple(tensors), (), metadata, fingerprint(n.to_bytes(8, "little"), raw))
+    metadata, tensors, begins, ends = _strict(source, raw, 8 + n) if quick is None else quick
+    _check_tiles(source, tensors.keys, begins, ends, source.size - 8 - n)
+    return Contents(name, Dict.of(tensors), tensors, (), metadata, fingerprint(n.to_bytes(8, "little"), raw))
 
 
-_Layout = tuple[tuple[DType, tuple[int, ...], tuple[int, ...], str], int]
-_Table = tuple[dict[str, str], list[str], list[TensorRef], list[tuple[int, int, str]]]
-"""Metadata, names, tensors, and the range and name of each."""
+_Table = tuple[dict[str, str], Tensors, Numbers, Numbers]
+"""Metadata, tensors, and where the data of each begin and end."""
 
 
 def _strict(source: ByteSource, raw: bytes, data: int) -> _Table:
@@ -104,54 +103,72 @@ def _strict(source: ByteSource, raw: bytes, data: int) -> _Table:
     metadata = _metadata(source, header.pop("__metadata__", None))
     if len(header) > MAX_ROWS:
         raise _refuse(source, f"It lists {len(header):,} tensors; the limit is {MAX_ROWS:,}.", code="too-many-tensors")
-    tensors = []
-    ranges: list[tuple[int, int, str]] = []
+    tensors, begins, ends = [], [], []
     for key, entry in header.items():
         tensor, first, end = _tensor(source, key, entry, data)
         tensors.append(tensor)
-        ranges.append((first, end, key))
-    return metadata, list(header), tensors, ranges
+        begins.append(first)
+        ends.append(end)
+    return metadata, Tensors(tensors), np.array(begins, np.int64), np.array(ends, np.int64)
 
 
 def _quick(source: ByteSource, raw: bytes, data: int) -> _Table | None:
     """The same of a header in the usual spelling with nothing wrong; None for any other."""
-    try:
-        found = tiles(raw.decode("utf-8"))
-    except UnicodeDecodeError:
+    found = tiles(raw)
+    if found is None or len(found.names) > MAX_ROWS:
         return None
-    if found is None or len(found[1][0]) > MAX_ROWS:
-        return None
-    metadata, (names, written, firsts, ends) = found
-    begins, stops = list(map(int, firsts)), list(map(int, ends))
-    layouts: dict[str, _Layout] = {}
+    metadata, names, written, begins, ends = found
+    layouts: dict[str, Layout] = {}
+    sizes: dict[str, int] = {}
     for each, i in dict(zip(written, count(), strict=False)).items():
-        layout = _layout(source, names[i], each, begins[i], stops[i], data)
+        first, end = int(begins[i]), int(ends[i])
+        layout = _layout(source, names[i], each, first, end, data)
         if layout is None:
             return None
-        layouts[each] = layout
-    every = list(map(layouts.__getitem__, written))
-    if list(map(sub, stops, begins)) != [nbytes for _, nbytes in every] or data + max(stops) > source.size:
+        layouts[each], sizes[each] = layout, end - first
+    n = len(names)
+    if (ends - begins != np.fromiter(map(sizes.__getitem__, written), np.int64, n)).any():
         return None
-    tensors: list[TensorRef] = []
-    add, make, lay = tensors.append, new_tensor, new_storage
-    for key, ((dtype, shape, strides, unreadable), nbytes), first, end, begin in zip(
-        names, every, firsts, ends, begins, strict=True
-    ):
-        storage = lay(f"data/{first}-{end}", nbytes, source, data + begin)
-        add(make(key, (key,), dtype, shape, strides, 0, storage, unreadable=unreadable))
-    return metadata or {}, list(names), tensors, list(zip(begins, stops, names, strict=True))
+    if data + int(ends.max()) > source.size:
+        return None
+    laid = list(map(layouts.__getitem__, written))
+    tensors = Tensors.apart(names, laid, _Places(source, data, begins, ends))
+    if len(tensors.rows) < n or "__metadata__" in tensors.rows:
+        return None
+    return metadata, tensors, begins, ends
 
 
-def _layout(source: ByteSource, key: str, written: str, first: int, end: int, data: int) -> _Layout | None:
-    """Dtype, shape, strides and why unreadable; and the bytes of it. None when the first tensor of it is wrong."""
+class _Places:
+    """The storage of each tensor, by its number in the header."""
+
+    __slots__ = ("_begins", "_data", "_ends", "source")
+
+    def __init__(self, source: ByteSource, data: int, begins: Numbers, ends: Numbers) -> None:
+        self.source = source
+        self._data = data
+        self._begins = begins
+        self._ends = ends
+
+    def storage(self, number: int) -> Storage:
+        first, end = int(self._begins[number]), int(self._ends[number])
+        return new_storage(f"data/{first}-{end}", end - first, self.source, self._data + first)
+
+    def spans(self, numbers: Numbers) -> tuple[Numbers, Numbers]:
+        begins = self._begins[numbers]
+        return begins + self._data, self._ends[numbers] - begins
+
+
+def _layout(source: ByteSource, key: str, written: str, first: int, end: int, data: int) -> Layout | None:
+    """Dtype and shape as written, understood; None when they or the first tensor that has them is wrong."""
     match = LAYOUT.fullmatch(written)
-    assert match is not None
+    if match is None:
+        return None
     shape = [int(size) for size in match[2].split(",")] if match[2] else []
     try:
         like, _, _ = _tensor(source, key, {"dtype": match[1], "shape": shape, "data_offsets": [first, end]}, data)
     except OpenError:
         return None
-    return (like.dtype, like.shape, like.strides, like.unreadable), end - first
+    return like.dtype, like.shape, like.strides, like.offset, like.unreadable
 
 
 def _parse(source: ByteSource, raw: bytes) -> dict[str, object]:
@@ -230,7 +247,7 @@ def _tensor(source: ByteSource, key: str, entry: object, data: int) -> tuple[Ten
         else:
             shape = (end - first,)
     if dtype.numpy is None:
-        unreadable = f"numpy has no {dtype.name}"
+        unreadable = dtype.lacks_numpy
     elif len(shape) > MAX_RANK:
         unreadable = f"it has {len(shape):,} dimensions, numpy takes {MAX_RANK}"
     elif shape and max(shape) >= 1 << 63:
@@ -243,14 +260,12 @@ def _tensor(source: ByteSource, key: str, entry: object, data: int) -> tuple[Ten
     )
 
 
-def _check_tiles(source: ByteSource, ranges: list[tuple[int, int, str]], n_data: int) -> None:
+def _check_tiles(source: ByteSource, names: Collection[str], begins: Numbers, ends: Numbers, n_data: int) -> None:
     """The tensors, sorted by place, must fill the data exactly: hidden bytes are where two readers part."""
-    if all(map(eq, [end for _, end, _ in ranges], [first for first, _, _ in ranges[1:]])) and ranges:
-        ordered = ranges[0][0] == 0 and ranges[-1][1] == n_data
-        if ordered:
-            return
+    if len(names) and begins[0] == 0 and ends[-1] == n_data and (ends[:-1] == begins[1:]).all():
+        return
     at, before = 0, ""
-    for first, end, key in sorted(ranges):
+    for first, end, key in sorted(zip(begins.tolist(), ends.tolist(), names, strict=True)):
         if first != at:
             overlap = f"it overlaps {printable(repr(before), 200)}"
             what = f"{first - at:,} bytes before it belong to no tensor" if first > at else overlap

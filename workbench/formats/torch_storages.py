@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
+from workbench.core.source import ByteSource
 from workbench.core.tensor import DTYPES, DType, Storage, new_storage
 from workbench.core.tree import StorageNode
 from workbench.errors import OpenError, printable
@@ -14,7 +18,7 @@ from workbench.formats.pickle.global_node import Global, storage_class
 from workbench.formats.pickle.machine import Machine
 from workbench.formats.pickle.names import storage_dtype
 from workbench.formats.pickle.rebuild import TreeBuilder
-from workbench.formats.pickle.runs import Wanted
+from workbench.formats.zip_columns import NOWHERE
 from workbench.formats.zip_directory import Entry, ZipDirectory
 
 __all__ = ["CXX_STORAGES", "Storages", "byte_order", "needed", "run_pickle", "text_of"]
@@ -24,7 +28,8 @@ _MAX_NUMEL: Final = 1 << 60
 
 _ITEM_SIZES: Final = {"": 1} | {dtype.name: dtype.itemsize for dtype in DTYPES.values()}
 
-_NOWHERE: Final = (0, -1)
+_Wanted = tuple[str, str, int]
+"""A storage by dtype ("" for plain bytes), key and number of elements."""
 
 # Python knows no storage classes for these dtypes and writes UntypedStorage; the pickler in C++ makes up names.
 CXX_STORAGES: Final = {
@@ -144,7 +149,9 @@ class Storages:
         self._suffix = suffix
         self._big_endian = big_endian
         self._n_untyped = 0
-        self._known: dict[Wanted, StorageNode | Storage] = {}
+        self._known: dict[_Wanted, StorageNode] = {}
+        self._made: dict[int, Storage] = {}
+        self._has_numbers = False
         self._found: list[tuple[str, str, str]] = []
         self._differing: list[str] = []
 
@@ -167,10 +174,10 @@ class Storages:
             return self._impossible((dtype_name, key, -1))
         return self._node((dtype_name, key, numel))
 
-    def _impossible(self, wanted: Wanted) -> StorageNode:
+    def _impossible(self, wanted: _Wanted) -> StorageNode:
         """One whose number of elements is none."""
         known = self._known.get(wanted)
-        if not isinstance(known, StorageNode):
+        if known is None:
             storage_id = f"{self._folder}{wanted[1]}{self._suffix}"
             problem = "the number of elements that the pickle gives its storage is none"
             text = f"Tensors in {printable(storage_id, 80)} cannot be read: {problem}."
@@ -179,37 +186,58 @@ class Storages:
             known = self._known[wanted] = StorageNode(Storage(storage_id, 0, None), dtype, 0, problem=problem)
         return known
 
-    def _node(self, wanted: Wanted) -> StorageNode:
+    def _node(self, wanted: _Wanted) -> StorageNode:
         known = self._known.get(wanted)
-        if isinstance(known, StorageNode):
+        if known is not None:
             return known
         dtype_name, key, numel = wanted
         dtype = DTYPES[dtype_name] if dtype_name else None
-        if known is None:
-            self._n_untyped += dtype is None
+        self._n_untyped += dtype is None
+        number = NOWHERE
+        if self._has_numbers and dtype is not None:
+            (number,) = self.bulk((dtype_name,), (key,), (numel,))
+        if number == NOWHERE:
             node = self.open(key, dtype, numel)
         else:
-            node = StorageNode(known, dtype, numel, big_endian=self._big_endian)
+            node = StorageNode(self.storage(number), dtype, numel, big_endian=self._big_endian)
         self._known[wanted] = node
         return node
 
-    def bulk(self, every: Iterable[Wanted]) -> list[Storage | StorageNode]:
-        """The storages of these keys: without a node around it where there is nothing to say but its bytes."""
-        known, plain, source = self._known, {} if self._big_endian else self._directory.plain, self._directory.source
-        found: list[Storage | StorageNode] = []
-        root, folder, suffix = self._root, self._folder, self._suffix
-        for wanted in every:
-            storage = known.get(wanted)
-            if storage is None:
-                dtype_name, key, numel = wanted
-                storage_id = f"{folder}{key}{suffix}"
-                begin, size = plain.get(root + storage_id, _NOWHERE)
-                if size == numel * _ITEM_SIZES[dtype_name] and dtype_name:
-                    storage = known[wanted] = new_storage(storage_id, size, source, begin)
-                else:
-                    storage = self._node(wanted)
-            found.append(storage)
-        return found
+    def bulk(self, dtype_names: Sequence[str], keys: Sequence[str], numels: Sequence[int]) -> list[int]:
+        """The numbers by which `storage` gives the storages of these keys, each of so many elements of a dtype.
+
+        `NOWHERE` stands for those about which there is more to say than their bytes: `resolve` says it.
+        """
+        if self._big_endian:
+            return [NOWHERE] * len(keys)
+        folder, suffix = self._root + self._folder, self._suffix
+        self._has_numbers = True
+        rows = self._directory.rows([f"{folder}{key}{suffix}" for key in keys])
+        sizes = self._directory.plain[1]
+        items = np.fromiter(map(_ITEM_SIZES.__getitem__, dtype_names), np.int64, len(keys))
+        good = (rows >= 0) & (sizes[rows] == items * np.array(numels, np.int64))
+        numbers: list[int] = np.where(good, rows, NOWHERE).tolist()
+        return numbers
+
+    def storage(self, number: int) -> Storage:
+        """The storage of a number that `bulk` gave, one for all who ask."""
+        made = self._made.get(number)
+        if made is None:
+            begins, sizes = self._directory.plain
+            storage_id = self._directory.names[number][len(self._root) :]
+            size, begin = int(sizes[number]), int(begins[number])
+            made = self._made[number] = new_storage(storage_id, size, self._directory.source, begin)
+        return made
+
+    @property
+    def source(self) -> ByteSource:
+        """The bytes in which all storages of `storage` lie."""
+        return self._directory.source
+
+    def spans(self, numbers: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First byte and size of the storages of these numbers."""
+        begins, sizes = self._directory.plain
+        return begins[numbers], sizes[numbers]
 
     def open(self, key: str, dtype: DType | None, numel: int = -1) -> StorageNode:
         """The storage of that key, of ``numel`` elements (bytes when it has no dtype), -1 for all its entry has."""

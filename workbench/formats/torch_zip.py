@@ -59,7 +59,7 @@ def _read_checkpoint(directory: ZipDirectory, found: str | None, first: str) -> 
             )
         )
     storages = Storages(directory, root, byteorder == "big")
-    builder = TreeBuilder(storages.resolve, pickled.place, bulk=storages.bulk)
+    builder = TreeBuilder(storages.resolve, pickled.place, bulk=storages)
     tree = run_pickle(directory, data, builder, pickled)
     findings += builder.findings()
     findings += storages.findings()

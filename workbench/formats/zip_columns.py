@@ -16,12 +16,15 @@ import numpy.typing as npt
 from workbench.core.source import ByteSource
 from workbench.errors import OpenError
 
-__all__ = ["Columns", "plain_places", "quick_columns"]
+__all__ = ["NOWHERE", "Columns", "Numbers", "plain_places", "quick_columns"]
 
-_Numbers = npt.NDArray[Any]
-Column = Sequence[int] | _Numbers
+Numbers = npt.NDArray[Any]
+Column = Sequence[int] | Numbers
 Columns = tuple[Sequence[str], Column, Column, Column, Column, Column, Column, Column]
 """Of each entry its name, method, flags, CRC, packed size, size, position of its header, and of what follows it."""
+
+NOWHERE: Final = -1
+"""Stands for the place of an entry that is not plain."""
 
 _SIGNATURE: Final = b"PK\x01\x02"
 _CENTRAL: Final = np.dtype(
@@ -96,16 +99,17 @@ def quick_columns(raw: bytes, begin: int, count: int) -> Columns | None:
     return (names, *numbers) if len(names) == count else None
 
 
-def plain_places(source: ByteSource, columns: Columns, once: Sequence[bool] | None) -> dict[str, tuple[int, int]]:
-    """Begin and size, by name, of the entries that are stored as they are and whose local header says the same.
+def plain_places(source: ByteSource, columns: Columns, once: Sequence[bool] | None) -> tuple[Numbers, Numbers]:
+    """Begin and size of the entries that are stored as they are and whose local header says so; `NOWHERE` of others.
 
     ``once`` tells which names stand for one entry only, None for all. Their bytes end before the next record begins.
     """
     names, *numbers = columns
+    begins, found_sizes = np.full((2, len(names)), NOWHERE, np.int64)
     try:
         method, flags, _, packed, size, offset, limit = (np.asarray(column, np.int64) for column in numbers)
     except OverflowError:
-        return {}
+        return begins, found_sizes
     usual = (method == 0) & (packed == size) & (flags & 0x2041 == 0) & (packed < _WIDE)
     if once is not None:
         usual &= np.array(once, bool)
@@ -113,7 +117,6 @@ def plain_places(source: ByteSource, columns: Columns, once: Sequence[bool] | No
     chosen = chosen[np.argsort(offset[chosen], kind="stable")]
     raw_names = [name.encode("utf-8", "surrogateescape") for name in map(names.__getitem__, chosen.tolist())]
     lengths = np.fromiter(map(len, raw_names), np.int64, len(raw_names))
-    found: dict[str, tuple[int, int]] = {}
     for data, first, at in _headers(source, offset[chosen], lengths):
         last = first + len(at)
         rows, here = chosen[first:last], raw_names[first:last]
@@ -132,12 +135,12 @@ def plain_places(source: ByteSource, columns: Columns, once: Sequence[bool] | No
             & np.fromiter(map(data.startswith, here, (at + 30).tolist()), bool, len(here))
         )
         kept = np.flatnonzero(good)
-        places = zip(begin[kept].tolist(), sizes[kept].tolist(), strict=True)
-        found.update(zip(map(names.__getitem__, rows[kept].tolist()), places, strict=True))
-    return found
+        begins[rows[kept]] = begin[kept]
+        found_sizes[rows[kept]] = sizes[kept]
+    return begins, found_sizes
 
 
-def _headers(source: ByteSource, offset: _Numbers, lengths: _Numbers) -> Iterator[tuple[bytes, int, _Numbers]]:
+def _headers(source: ByteSource, offset: Numbers, lengths: Numbers) -> Iterator[tuple[bytes, int, Numbers]]:
     """Bytes that hold local headers with their names, the number of the first of them, and where in the bytes each is.
 
     ``offset`` is sorted. Those near each other are read together; there is no word of those that cannot be read.

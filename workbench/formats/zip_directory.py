@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count, repeat
 from struct import Struct
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from workbench.core.source import MAX_READ, ByteSource, inflate
 from workbench.core.tensor import Storage
 from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Severity
 from workbench.formats.limits import MAX_DIRECTORY, inflated_limit
-from workbench.formats.zip_columns import Columns, plain_places, quick_columns
+from workbench.formats.zip_columns import NOWHERE, Columns, Numbers, plain_places, quick_columns
 
 __all__ = ["Entry", "ZipDirectory", "read_directory"]
 
@@ -53,7 +56,18 @@ class Entry(NamedTuple):
 class ZipDirectory:
     """All entries in directory order. Names are found as torch compares them: with their ASCII letters lowered."""
 
-    __slots__ = ("_by_name", "_columns", "_entries", "_plain", "_repeated", "findings", "names", "raw", "source")
+    __slots__ = (
+        "_by_exact_name",
+        "_by_name",
+        "_columns",
+        "_entries",
+        "_plain",
+        "_repeated",
+        "findings",
+        "names",
+        "raw",
+        "source",
+    )
 
     def __init__(self, source: ByteSource, columns: Columns, raw: bytes, findings: tuple[Finding, ...]) -> None:
         self.source = source
@@ -62,9 +76,10 @@ class ZipDirectory:
         self.findings = findings
         self._columns = columns
         self._entries: tuple[Entry, ...] | None = None
-        self._plain: dict[str, tuple[int, int]] | None = None
+        self._plain: tuple[Numbers, Numbers] | None = None
         lowered = _lowered(self.names)
         self._by_name = dict(zip(lowered, range(len(lowered)), strict=True))
+        self._by_exact_name = self._by_name if lowered is self.names else None
         self._repeated: frozenset[str] = frozenset()
         if len(self._by_name) < len(lowered):
             self._repeated = frozenset(name for name, n in Counter(lowered).items() if n > 1)
@@ -86,15 +101,25 @@ class ZipDirectory:
         """Whether several entries answer to that name."""
         return bool(self._repeated) and _lower(name) in self._repeated
 
+    def rows(self, names: Sequence[str]) -> Numbers:
+        """The number of the last entry of exactly each of these names, -1 where there is none."""
+        if self._by_exact_name is None:
+            self._by_exact_name = dict(zip(self.names, count()))
+        return np.fromiter(map(self._by_exact_name.get, names, repeat(-1)), np.int64, len(names))
+
     @property
-    def plain(self) -> dict[str, tuple[int, int]]:
+    def plain(self) -> tuple[Numbers, Numbers]:
         """Begin and size of the entries with nothing odd about them: stored as they are, once, headers that agree.
 
         Only where there are many, for their headers are then read and checked together; `data_begin` tells of any.
+        Those of all others are `NOWHERE`.
         """
         if self._plain is None:
-            many = len(self.names) >= _MANY
-            self._plain = plain_places(self.source, self._columns, self._lowered_once()) if many else {}
+            if len(self.names) >= _MANY:
+                self._plain = plain_places(self.source, self._columns, self._lowered_once())
+            else:
+                nowhere = np.full(len(self.names), NOWHERE, np.int64)
+                self._plain = nowhere, nowhere
         return self._plain
 
     def _lowered_once(self) -> Sequence[bool] | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from workbench.mapping import regex
+from workbench.core.tensors import Tensors
+from workbench.errors import printable
+from workbench.mapping import folding, regex
 
 if TYPE_CHECKING:
     from workbench.checkpoint import Checkpoint
@@ -13,28 +17,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Basis"]
 
+_NOT_FOLDED: Final[Mapping[int, tuple[str, ...]]] = {}
+
 
 class Basis:
     """The tensors below a top-level key, in file order, with their keys there; `outside` are all others.
 
     `column` holds the keys for rules; those that are not valid text are empty in it, `not_text` are their rows.
     `unfit` says of rows why no export can hold them. WorkbenchError ``top-level-key`` where there is no such key.
+
+    With `fold`, parameters stored in parts are computed from them: each takes the row of one of its parts in `tensors`
+    and in `start`, which holds the keys that rules are applied to; `folded` are these rows, with the keys of the parts.
     """
 
-    def __init__(self, checkpoint: Checkpoint, top_level_key: str | None) -> None:
+    def __init__(self, checkpoint: Checkpoint, top_level_key: str | None, *, fold: bool = False) -> None:
         self.top_level_key = top_level_key
         self.keys: tuple[str, ...]
-        self.tensors: tuple[TensorRef, ...]
+        self.tensors: Tensors
         self.outside: tuple[TensorRef, ...] = ()
         if top_level_key is None:
             self.tensors = checkpoint.tensors
-            # A checkpoint lists a key once, also where several tensors have it.
-            distinct = len(checkpoint) == len(self.tensors)
-            self.keys = tuple(checkpoint) if distinct else tuple(tensor.key for tensor in self.tensors)
+            self.keys = self.tensors.keys
         else:
             chosen = _under(checkpoint, top_level_key)
             self.keys = tuple(key for key, _ in chosen)
-            self.tensors = tuple(tensor for _, tensor in chosen)
+            self.tensors = Tensors(tensor for _, tensor in chosen)
             inside = {id(tensor) for tensor in self.tensors}
             self.outside = tuple(tensor for tensor in checkpoint.tensors if id(tensor) not in inside)
         self.not_text = [] if all(map(str.isascii, self.keys)) else _not_text(self.keys)
@@ -42,21 +49,43 @@ class Basis:
         for row in self.not_text:
             names[row] = ""
         self.column = regex.column(names)
-        self.unfit = {row: tensor.unreadable for row, tensor in enumerate(self.tensors) if tensor.unreadable}
+        self.unfit = self.tensors.unreadable
         for row in self.not_text:
             self.unfit.setdefault(row, "its name is not valid Unicode text, so no rule and no export can hold it")
+        self.start, self.folded = self.column, _NOT_FOLDED
+        self._plain: Basis | None = None
+        if fold:
+            self._fold(checkpoint)
+
+    def refolded(self, checkpoint: Checkpoint, fold: bool) -> Basis:
+        """The same keys, folded or not."""
+        plain = self._plain or self
+        if not fold:
+            return plain
+        found = copy(plain)
+        found._fold(checkpoint)
+        return found
+
+    def _fold(self, checkpoint: Checkpoint) -> None:
+        found = folding.fold(self.column.to_list(), self.tensors, checkpoint.modules)
+        if not found.parts:
+            return
+        self._plain = copy(self)
+        self.tensors, self.folded, self.start = Tensors(found.tensors), found.parts, regex.column(list(found.keys))
+        gone = {row: f"folded into {printable(name, 200)}" for row, name in found.gone.items()}
+        self.unfit = gone | self.unfit
 
     @cached_property
     def sizes(self) -> list[int]:
         """Bytes of each tensor."""
-        return [tensor.nbytes for tensor in self.tensors]
+        return self.tensors.sizes
 
     @cached_property
     def dtypes(self) -> tuple[tuple[str, int, int], ...]:
         """Name, number of tensors and bytes of each dtype, most bytes first."""
         totals: dict[str, list[int]] = {}
-        for tensor, size in zip(self.tensors, self.sizes, strict=True):
-            total = totals.setdefault(tensor.dtype.name, [0, 0])
+        for dtype, size in zip(self.tensors.dtypes, self.sizes, strict=True):
+            total = totals.setdefault(dtype.name, [0, 0])
             total[0] += 1
             total[1] += size
         return tuple((name, n, size) for name, (n, size) in sorted(totals.items(), key=lambda item: -item[1][1]))

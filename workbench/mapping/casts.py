@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from workbench.errors import MappingError, printable
 from workbench.mapping import regex
 from workbench.mapping.selection import Pick
 
-__all__ = ["Cast", "casts_of"]
+__all__ = ["Cast", "casts_of", "float_casts", "is_float"]
 
 _REAL: Final = tuple(
     name for name, dtype in DTYPES.items() if dtype.numpy is not None and not name.startswith(("complex", "q"))
@@ -56,3 +56,17 @@ def casts_of(
             if name in _REAL and cast.from_dtype in (None, name):
                 wanted[row] = cast.dtype
     return {row: dtype for row, dtype in wanted.items() if tensors[row].dtype.name != dtype}
+
+
+def float_casts(casts: Sequence[Cast], dtype: str | None, names: Iterable[str]) -> tuple[Cast, ...]:
+    """`casts` with one to `dtype` for each float among `names`, in place of earlier ones of a dtype; None: none."""
+    kept = [cast for cast in casts if cast.pick is not None or not is_float(cast.from_dtype)]
+    if dtype is not None:
+        Cast(dtype)  # Is refused also where the file has no floats.
+        kept += [Cast(dtype, None, name) for name in names if is_float(name) and name in _REAL]
+    return tuple(kept)
+
+
+def is_float(dtype: str | None) -> bool:
+    """Whether a dtype holds real numbers with a point."""
+    return dtype is not None and dtype.startswith(("float", "bfloat"))

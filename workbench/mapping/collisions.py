@@ -28,6 +28,7 @@ def find_collisions(originals: Sequence[str], remapped: regex.Keys) -> tuple[tup
     if regex.fit_a_tree(remapped):
         return (), []
     rows, packed, same, holds = regex.crowd(remapped)
+    names: list[str] = remapped.to_list()
     found: list[tuple[int, Collision]] = []
     involved: set[int] = set()
     n, start = len(rows), 0
@@ -40,21 +41,21 @@ def find_collisions(originals: Sequence[str], remapped: regex.Keys) -> tuple[tup
         if end - start > 1:
             claims = sorted(rows[start:end])
             involved.update(claims)
-            found.append((claims[0], _collision(originals, remapped, claims, "same")))
+            found.append((claims[0], _collision(originals, names, claims, "same")))
         if holds[end - 1]:
             last = bisect_left(packed, packed[start] + _AFTER_BELOW, end)
             members = [*sorted(rows[start:end]), *sorted(rows[end:last])]
             involved.update(members)
-            found.append((members[0], _collision(originals, remapped, members, "prefix")))
+            found.append((members[0], _collision(originals, names, members, "prefix")))
         start = end
     found.sort(key=lambda item: (item[0], item[1].kind, item[1].remapped))
     return tuple(collision for _, collision in found), sorted(involved)
 
 
 def _collision(
-    originals: Sequence[str], remapped: regex.Keys, rows: list[int], kind: Literal["same", "prefix"]
+    originals: Sequence[str], names: list[str], rows: list[int], kind: Literal["same", "prefix"]
 ) -> Collision:
-    return Collision(str(remapped[rows[0]]), tuple(originals[row] for row in rows), kind)
+    return Collision(names[rows[0]], tuple(originals[row] for row in rows), kind)
 
 
 _AFTER_BELOW: Final = regex.BELOW[:-1] + chr(ord(regex.BELOW[-1]) + 1)

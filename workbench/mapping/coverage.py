@@ -304,6 +304,8 @@ def coverage(plan: Plan, target: Target, *, only: Filter | None = None, seen: Si
     reader makes of the original file, worked out here where it is not given.
     """
     reader = plan.reader
+    if plan.mapping.burn is not None and plan.mapping.route == "original":
+        plan = plan.unfolded
     if plan.mapping.route == "exported":
         version = plan.mapping.burn
         reader = reader if version is None else reader_for(version, "safetensors", plan.mapping.api)

@@ -19,7 +19,7 @@ def debug_print(plan: Plan) -> str:
     Nothing where no reader of that version opens the file. Of tensors with one new key burn-import prints the shape
     of an arbitrary one, this each one's own. Versions without the print get that of burn-import, with what they see.
     """
-    reader = plan.reader
+    plan, reader = plan.unfolded, plan.reader
     shown: set[int] | None = None
     if reader.version:
         if not reader.store:

@@ -41,6 +41,7 @@ class Mapping:
     `top_level_key` names the dict inside the file whose tensors are meant ("a.b" is a path). `selection` is decided
     on keys as they stand in the file. `reindex` closes the gaps in list indices after the rules: None does what the
     reader of that Burn does by itself; lists whose prefix a regex of `keep_indices` matches keep theirs.
+    `fold` makes plain weights of those that are stored as the parts of a weight_norm, a spectral_norm or a pruning.
     `skip_enum_variants`, like `layout.adapt`, is what the reader is told to do; None leaves it alone.
 
     >>> Mapping(rules=[Rule(r"conv\.(.*)", "$1")]).remap_keys(["conv.conv1.bias"])
@@ -59,6 +60,7 @@ class Mapping:
     skip_enum_variants: bool | None = None
     layout: Layout = _UNMARKED
     casts: tuple[Cast, ...] = ()
+    fold: bool = False
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class Mapping:
         skip_enum_variants: bool | None = None,
         layout: Layout = _UNMARKED,
         casts: Iterable[Cast] = (),
+        fold: bool = False,
     ) -> None:
         rules = tuple(rules)
         for number, rule in enumerate(rules, start=1):
@@ -89,6 +92,8 @@ class Mapping:
         for name, value, kind in (("selection", selection, Selection), ("layout", layout, Layout)):
             if not isinstance(value, kind):
                 raise TypeError(f"Mapping: {name} must be a {kind.__name__}, not {value!r} ({type(value).__name__})")
+        if not isinstance(fold, bool):
+            raise TypeError(f"Mapping: fold must be bool, not {fold!r} ({type(fold).__name__})")
         if isinstance(keep_indices, str):
             raise TypeError("Mapping: keep_indices must be several patterns, not one text")
         keep_indices, casts = tuple(keep_indices), tuple(casts)

@@ -49,6 +49,7 @@ def to_json(mapping: Mapping) -> dict[str, object]:
             }
             for cast in mapping.casts
         ],
+        "fold": mapping.fold,
     }
 
 
@@ -115,6 +116,7 @@ def _mapping(data: _Object, version: int) -> Mapping:
             )
             for item in data.children("casts", "cast")
         ],
+        fold=data.get_or_none("fold", bool) or False,
     )
 
 
@@ -161,16 +163,30 @@ def read_json(path: Path) -> object:
             raise OSError("it is not a file" if path.exists() else "there is no such file")
         if path.stat().st_size > _MAX_BYTES:
             raise OSError(f"it is larger than {_MAX_BYTES:,} bytes")
-        return cast(object, json.loads(path.read_bytes().decode("utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        broken = not isinstance(error, OSError)
-        raise MappingError(
-            "This is not JSON." if broken else "The mapping cannot be read.",
-            path=str(path),
-            cause=printable(getattr(error, "strerror", None) or str(error), 200),
-            next_step="Choose a mapping.json that an export or Mapping.save wrote.",
-            code="mapping-not-json" if broken else "mapping-unreadable",
-        ) from None
+        return parse(path.read_bytes(), path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def parse(raw: bytes, path: Path) -> object:
+    """The JSON in `raw`, which was read from `path`. Raises `MappingError` where it is none."""
+    try:
+        if len(raw) > _MAX_BYTES:
+            raise ValueError(f"it is larger than {_MAX_BYTES:,} bytes")
+        return cast(object, json.loads(raw.decode("utf-8")))
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> MappingError:
+    broken = not isinstance(error, OSError)
+    return MappingError(
+        "This is not JSON." if broken else "The mapping cannot be read.",
+        path=str(path),
+        cause=printable(getattr(error, "strerror", None) or str(error), 200),
+        next_step="Choose a mapping.json that an export or Mapping.save wrote.",
+        code="mapping-not-json" if broken else "mapping-unreadable",
+    )
 
 
 def save(mapping: Mapping, path: Path) -> None:
@@ -222,6 +238,7 @@ def to_python(mapping: Mapping, path: str | None) -> str:
         ("skip_enum_variants", mapping.skip_enum_variants),
         ("layout", _layout_python(mapping.layout)),
         ("casts", _list(map(_cast_python, mapping.casts))),
+        ("fold", mapping.fold),
     ):
         if getattr(mapping, name) != getattr(plain, name):
             arguments.append(f"    {name}={value},")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
@@ -38,8 +39,9 @@ class Plan:
 
     By row: `originals` (keys), `after_rules`, `remapped` (final keys), `tensors`, `sizes`, `codes` (places in
     `STATUSES`), `selected` (whether the selection takes it). `outside` are the tensors that are not under the
-    top-level key. `stages` is what each enabled rule did, `reader` the facts of the Burn that the names are for,
-    `target` what the result is to fit, if that is known.
+    top-level key. `folded` are the rows of parameters that are computed from parts, and the keys of these, where the
+    mapping folds; the rows of the other parts are skipped. `stages` is what each enabled rule did, `reader` the facts
+    of the Burn that the names are for, `target` what the result is to fit, if that is known.
     """
 
     def __init__(
@@ -60,8 +62,14 @@ class Plan:
         earlier = _earlier
         if earlier is not None and earlier.mapping.top_level_key != mapping.top_level_key:
             earlier = None
-        self._basis: Basis = Basis(checkpoint, mapping.top_level_key) if earlier is None else earlier._basis
-        self._start = self._basis.column
+        self._basis: Basis
+        if earlier is None:
+            self._basis = Basis(checkpoint, mapping.top_level_key, fold=mapping.fold)
+        elif earlier.mapping.fold == mapping.fold:
+            self._basis = earlier._basis
+        else:
+            self._basis, earlier = earlier._basis.refolded(checkpoint, mapping.fold), None
+        self._start, self.folded = self._basis.start, self._basis.folded
         self.originals, self.tensors, self.outside = self._basis.keys, self._basis.tensors, self._basis.outside
 
         self.selected: npt.NDArray[np.bool_]
@@ -69,7 +77,7 @@ class Plan:
         if earlier is not None and earlier.mapping.selection == mapping.selection:
             self.selected, self._reasons = earlier.selected, earlier._reasons
         else:
-            left_out = mapping.selection.left_out(self._start, self.originals) if mapping.selection else {}
+            left_out = mapping.selection.left_out(self._basis.column, self.originals) if mapping.selection else {}
             self.selected = np.ones(len(self.originals), np.bool_)
             self.selected[list(left_out)] = False
             self._reasons = left_out | self._basis.unfit
@@ -176,6 +184,31 @@ class Plan:
     def casts(self) -> dict[int, str]:
         """The rows that get another dtype, and which."""
         return self._casts
+
+    @cached_property
+    def in_burn(self) -> Plan:
+        """The plan of a file that is Burn's own: read as exported, in Burn's layout unless the mapping says not to.
+
+        A source that is Burn's own has that layout already.
+        """
+        decided = self.mapping
+        adapts = self.checkpoint.format not in ("burnpack", "mpk")
+        layout = decided.layout if decided.layout.adapt is not None else replace(decided.layout, adapt=adapts)
+        return self.update(replace(decided, route="exported", layout=layout, reindex=self.reindexes))
+
+    def knows_type(self, row: int) -> bool:
+        """Whether it is known to which type of module a tensor belongs, be it one that no adapter changes."""
+        module = self.remapped[row].rpartition(".")[0]
+        if module in dict(self.mapping.layout.modules) or (self.target is not None and self.target.type_of(module)):
+            return True
+        top, original = self.mapping.top_level_key, self.originals[row].rpartition(".")[0]
+        path = ".".join(part for part in (top or "", original) if part)
+        return self.checkpoint.modules.get(path, "").startswith("torch.nn.")
+
+    @cached_property
+    def unfolded(self) -> Plan:
+        """The plan without folding: what a reader of the original file does, which computes nothing."""
+        return self.update(replace(self.mapping, fold=False)) if self.folded else self
 
     def upto(self, n: int) -> Plan:
         """The plan of the first `n` rules: indices are closed up only after the last of them."""
@@ -310,8 +343,8 @@ class Plan:
 
     def _codes(self) -> npt.NDArray[np.uint8]:
         codes = np.zeros(len(self.originals), np.uint8)
-        if self._last is not self._start:
-            codes[regex.differ(self._last, self._start)] = STATUSES.index(Status.REMAPPED)
+        if self._last is not self._basis.column:
+            codes[regex.differ(self._last, self._basis.column)] = STATUSES.index(Status.REMAPPED)
         if self._final is not self._last:
             codes[regex.differ(self._final, self._last)] = STATUSES.index(Status.REINDEXED)
         codes[list(self._reasons)] = STATUSES.index(Status.SKIPPED)
@@ -334,6 +367,7 @@ class Plan:
             self.layout(row),
             self._variants.get(adapted, adapted),
             self._casts.get(row, ""),
+            self.folded.get(row, ()),
         )
 
     @cached_property
@@ -385,7 +419,7 @@ class Plan:
 
     @cached_property
     def _casts(self) -> dict[int, str]:
-        return casts_of(self.mapping.casts, self._start, self.originals, self.tensors)
+        return casts_of(self.mapping.casts, self._basis.column, self.originals, self.tensors)
 
     def _coverage(self, target: Target) -> Coverage:
         from workbench.mapping.coverage import coverage

@@ -47,6 +47,15 @@ def _add_rule(mapping: Mapping, repair: Repair) -> Mapping:
     return mapping.with_rules((*mapping.rules[:at], rule, *mapping.rules[at:]))
 
 
+def _add_rules(mapping: Mapping, repair: Repair) -> Mapping:
+    at = _index(mapping, repair, "at", extra=1)
+    pairs = _argument(repair, "rules", (list, tuple))
+    if not all(isinstance(pair, (list, tuple)) and list(map(type, pair)) == [str, str] for pair in pairs):
+        raise _refused(repair, "Its rules must be pairs of texts, pattern and replacement.")
+    new = tuple(Rule(pattern, replacement) for pattern, replacement in pairs)
+    return mapping.with_rules((*mapping.rules[:at], *new, *mapping.rules[at:]))
+
+
 def _move_rule(mapping: Mapping, repair: Repair) -> Mapping:
     n, to = _index(mapping, repair, "rule"), _index(mapping, repair, "to")
     rules = list(mapping.rules)
@@ -77,13 +86,20 @@ def _skip(mapping: Mapping, repair: Repair) -> Mapping:
     return replace(mapping, selection=replace(selection, exclude=selection.exclude + picks))
 
 
+def _fold(mapping: Mapping, repair: Repair) -> Mapping:
+    # No reader of an original file computes a weight.
+    return replace(mapping, fold=True, route="original" if mapping.burn is None else "exported")
+
+
 _DO: dict[str, Callable[[Mapping, Repair], Mapping]] = {
     "edit-rule": _edit_rule,
     "add-rule": _add_rule,
+    "add-rules": _add_rules,
     "move-rule": _move_rule,
     "remove-rule": _remove_rule,
     "set": _set,
     "skip": _skip,
+    "fold": _fold,
 }
 
 

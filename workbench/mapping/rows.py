@@ -31,7 +31,7 @@ class Row:
     """One tensor of the plan. `rules` counts from 0, disabled rules included; `reason` says why it is not exported.
 
     `layout` is what an adapter does to it, `target_key` the key that the target has for it after that, `cast` the
-    dtype that it is to get ("": its own).
+    dtype that it is to get ("": its own). `folded_from` are the keys of the parts that it is computed from.
     """
 
     original: str
@@ -43,3 +43,4 @@ class Row:
     layout: Operation = ""
     target_key: str = ""
     cast: str = ""
+    folded_from: tuple[str, ...] = ()

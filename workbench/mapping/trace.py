@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from workbench.core.text import listed_text
 from workbench.errors import UnknownKeyError, printable
 from workbench.mapping.rows import Row
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Step", "Trace", "trace"]
 
-What = Literal["top-level key", "rule", "reindexing", "layout", "enum variant", "cast", "skipped", "collision"]
+What = Literal[
+    "top-level key", "folding", "rule", "reindexing", "layout", "enum variant", "cast", "skipped", "collision"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,9 @@ def trace(plan: Plan, row: int) -> Trace:
     steps: list[Step] = []
     if whole != facts.original:
         steps.append(Step(None, "top-level key", whole, facts.original))
+    if facts.folded_from:
+        note = f"computed from {listed_text(facts.folded_from)}"
+        steps.append(Step(None, "folding", facts.original, str(plan.keys_before(0)[row]), note))
     for stage in plan.stages:
         if stage.hit[row]:
             steps.append(Step(stage.index, "rule", str(stage.before[row]), str(stage.after[row])))

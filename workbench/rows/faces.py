@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from workbench.core.text import bytes_text, count_text, shape_text
+from workbench.core.text import bytes_text, count_text, listed_text, shape_text
 from workbench.mapping import Status
 from workbench.mapping.marks import Part, changes
 from workbench.mapping.plan import STATUSES
@@ -86,7 +86,7 @@ class Faces:
             target = [("the same", "note")]
         if status is Status.SKIPPED:
             target = [("not exported", "note")]
-        reason = plan.row(row).reason if status in (Status.SKIPPED, Status.COLLISION) else ""
+        reason = self._reason(row, status)
         return RowDict(
             i=i,
             id=f"t:{row}",
@@ -110,6 +110,12 @@ class Faces:
             reason=escaped(reason),
             aria=aria(original, remapped, tensor, str(status), differs=self._differs_word(row)),
         )
+
+    def _reason(self, row: int, status: Status) -> str:
+        """Why a tensor is not exported, or what it is computed from."""
+        if status in (Status.SKIPPED, Status.COLLISION):
+            return self._plan.row(row).reason
+        return f"folded from {listed_text(self._plan.folded[row])}" if row in self._plan.folded else ""
 
     def _differs_word(self, row: int) -> str:
         if not self._repeats.any:
@@ -138,7 +144,7 @@ class Faces:
         status = STATUSES[worst]
         n_dim = common_segments(item.key[: item.shown], remapped)
         target: list[Part] = [("not exported", "note")] if status is Status.SKIPPED else dim(right, n_dim)
-        reason = plan.row(row).reason if status in (Status.SKIPPED, Status.COLLISION) else ""
+        reason = self._reason(row, status)
         found = int(self._found[rows].sum()) if self._found is not None and self._view.terms else 0
         said = str(status) if words == f"{n:,}" else words
         differs = self._differs_word(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from workbench.core.tensor import TensorRef
-from workbench.core.text import bytes_text, shape_text
+from workbench.core.text import bytes_text, listed_text, shape_text
 from workbench.errors import printable
 from workbench.mapping import Plan
 from workbench.mapping.marks import Part, changes
@@ -77,6 +77,8 @@ def _tensor(table: Table, row: int) -> Inspected:
     plan = table.plan
     tensor, entry = plan.tensors[row], plan.row(row)
     facts: list[Fact] = [("Status", f"{entry.status}: {entry.reason}" if entry.reason else str(entry.status), False)]
+    if entry.folded_from:
+        facts.append(("Folded from", listed_text(entry.folded_from), True))
     if entry.layout:
         facts.append(("Layout", entry.layout, False))
     if entry.cast:

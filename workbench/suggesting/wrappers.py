@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from workbench.mapping import regex
 from workbench.mapping.regex import escaped
 from workbench.mapping.rules import Rule
@@ -36,14 +38,20 @@ def wrapper_rules(keys: Iterable[str]) -> tuple[Suggestion, ...]:
     names = [key for key in keys if key.isascii() or _is_text(key)]
     found: list[Suggestion] = []
     for segment in _ALWAYS:
-        names = _take_out(names, segment, _anywhere(names, segment), found)
+        if _holds(names, f"{segment}."):
+            names = _take_out(names, segment, _anywhere(names, segment), found)
     while (prefix := _common(names)) is not None:
         names = _take_out(names, prefix, rf"^{escaped(prefix)}\.", found)
     for segment in ("module",):
-        if _is_alone(names, segment):
+        if _holds(names, f".{segment}.") and _is_alone(names, segment):
             names = _take_out(names, segment, rf"\.{segment}\.", found)
     _offer_copies(names, found)
     return tuple(found)
+
+
+def _holds(names: Sequence[str], text: str) -> bool:
+    """Whether the text may stand in any of the names: one search through all of them."""
+    return text in "\n".join(names)
 
 
 def _anywhere(names: Sequence[str], segment: str) -> str:
@@ -60,7 +68,9 @@ def _anywhere(names: Sequence[str], segment: str) -> str:
 
 def _common(names: Sequence[str]) -> str | None:
     """The wrapper in front of every name; averaged copies beside the weights do not count."""
-    names = [name for name in names if name.partition(".")[0] not in _EMA] or names
+    if names and names[0].partition(".")[0] not in (*_AROUND, *_EMA):
+        return None
+    names = [name for name in names if not (name.startswith(_EMA) and name.partition(".")[0] in _EMA)] or names
     first = names[0].partition(".")[0] if names else ""
     return first if first in _AROUND and all(name.startswith(f"{first}.") for name in names) else None
 
@@ -83,22 +93,28 @@ def _take_out(names: list[str], segment: str, pattern: str, found: list[Suggesti
         return names
     replacement = "$1" if pattern.startswith("(") else "." if pattern.startswith(r"\.") else ""
     rule = Rule(pattern, replacement)
-    after: list[str] = regex.replace_all(regex.column(names), pattern, replacement).to_list()
-    moved = [pair for pair in zip(names, after, strict=True) if pair[0] != pair[1]]
-    if not moved or "" in after:
+    before = regex.column(names)
+    after = regex.replace_all(before, pattern, replacement)
+    moved = np.flatnonzero(regex.differ(before, after))
+    if not len(moved) or regex.count_same(after, ""):
         return names
-    clash = len(set(names)) - len(set(after))
+    clash = regex.n_distinct(before) - regex.n_distinct(after)
     said = (f"{clash:,} keys would get a name that another one has",) if clash else ()
-    found.append(Suggestion(rule, len(moved), tuple(moved[:_N_EXAMPLES]), said))
-    return names if clash else after
+    first = moved[:_N_EXAMPLES]
+    examples = tuple(zip(regex.at(before, first), regex.at(after, first), strict=True))
+    found.append(Suggestion(rule, len(moved), examples, said))
+    return names if clash else list(after)
 
 
 def _offer_copies(names: Sequence[str], found: list[Suggestion]) -> None:
-    known = set(names)
+    known: set[str] = set()
     for segment in _EMA:
+        if not _holds(names, f"{segment}."):
+            continue
         copies = [name for name in names if name.startswith(f"{segment}.")]
         if not copies or len(copies) == len(names):
             continue
+        known = known or set(names)
         plain = [name.removeprefix(f"{segment}.").removeprefix("module.") for name in copies]
         inner = r"(?:module\.)?" if any(name.startswith(f"{segment}.module.") for name in copies) else ""
         twins = sum(name in known or any(f"{other}.{name}" in known for other in _AROUND) for name in plain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -10,7 +10,9 @@ from typing import Final
 from workbench.target.entries import Entry, Kind, target_error
 
 __all__ = [
+    "Assumed",
     "Choice",
+    "Constant",
     "ListOf",
     "Maybe",
     "Module",
@@ -20,6 +22,7 @@ __all__ = [
     "Parameter",
     "Parts",
     "TupleOf",
+    "Unsettled",
     "parts",
 ]
 
@@ -37,11 +40,32 @@ class Parameter:
 
     rank: int | None = None
     kind: Kind | None = "float"
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A constant of a record that its source does not tell, and what of it is not told."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """The variant of an enum without parameters that Burn takes unless it is told another one."""
+
+    variant: str
+
+
+Constant = None | tuple["Constant", ...] | Mapping[str, "Constant"] | Unsettled | Assumed
+"""What a MessagePack record holds for what is no parameter: nil, or an array or map of such."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A constant, or a module without parameters."""
+    """A constant, or a module without parameters; and what stands for it in a MessagePack record."""
+
+    record: Constant = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +78,12 @@ class OpenType:
 class Module:
     """A struct; its fields are made when asked for, since a struct may contain itself."""
 
-    def __init__(self, name: str, make: Callable[[], tuple[tuple[str, Node], ...]]) -> None:
+    def __init__(
+        self, name: str, make: Callable[[], tuple[tuple[str, Node], ...]], *, is_constant: bool = False
+    ) -> None:
         self.name = name
+        self.is_constant = is_constant
+        """Whether Burn takes it for a constant, since it is not generic over a backend."""
         self._make = make
 
     @cached_property
@@ -67,8 +95,11 @@ class Module:
 class Choice:
     """An enum: one of its variants, which the source alone does not tell."""
 
-    def __init__(self, name: str, make: Callable[[], tuple[tuple[str, Node], ...]]) -> None:
+    def __init__(
+        self, name: str, make: Callable[[], tuple[tuple[str, Node], ...]], *, is_constant: bool = False
+    ) -> None:
         self.name = name
+        self.is_constant = is_constant
         self._make = make
 
     @cached_property

@@ -11,7 +11,19 @@ from workbench.errors import printable
 from workbench.finding import Finding, Severity
 from workbench.target import burn_modules
 from workbench.target.entries import Kind, target_error
-from workbench.target.model import Choice, ListOf, Maybe, Module, Node, Nothing, OpenType, Parameter, TupleOf
+from workbench.target.model import (
+    Assumed,
+    Choice,
+    ListOf,
+    Maybe,
+    Module,
+    Node,
+    Nothing,
+    OpenType,
+    Parameter,
+    TupleOf,
+    Unsettled,
+)
 from workbench.target.rust_source import Declaration, Member, Scope, Source, TypeName
 
 __all__ = ["Resolver"]
@@ -21,6 +33,8 @@ _KINDS: Final[dict[str, Kind]] = {"Int": "int", "Bool": "bool", "Float": "float"
 _LISTED: Final = 12
 _MAX_ALIASES: Final = 32
 _MAX_LENGTH: Final = 100_000
+_WITHOUT_BACKENDS: Final = "0.22"
+"""From this version on modules are not generic over a backend."""
 
 Bindings = dict[str, "tuple[TypeName, _Place]"]
 """What the generic parameters of a struct stand for."""
@@ -135,8 +149,10 @@ class Resolver:
             return self._parameter(first, place)
         if name in ("Option", "Box", "Vec") and first is not None:
             inner = self.node(first, place, depth + 1)
-            if name == "Box" or isinstance(inner, Nothing):
+            if name == "Box":
                 return inner
+            if isinstance(inner, Nothing):
+                return Nothing() if name == "Option" else Nothing(Unsettled("the length of a Vec without parameters"))
             return Maybe(inner) if name == "Option" else ListOf(inner)
         if name in self._own:
             return self._builtin(name)
@@ -146,8 +162,6 @@ class Resolver:
 
     def _array(self, kind: TypeName, place: _Place, depth: int) -> Node:
         inner = self.node(kind.arguments[0], place, depth + 1)
-        if isinstance(inner, Nothing):
-            return inner
         what = "Vec" if self.burn == "0.19" else "Array"
         length = kind.length.strip()
         if length in place.bound:
@@ -161,6 +175,8 @@ class Resolver:
                 next_step="Choose another root.",
                 code="target-too-big",
             )
+        if isinstance(inner, Nothing):
+            return Nothing(Unsettled("the length of an array without parameters") if n is None else (inner.record,) * n)
         return ListOf(inner, what, n)
 
     def _parameter(self, kind: TypeName, place: _Place) -> Parameter:
@@ -204,28 +220,29 @@ class Resolver:
             place = _Place(declaration.scope, bound)
 
             def make() -> tuple[tuple[str, Node], ...]:
-                members = [each for each in declaration.members if not each.skipped]
-                return tuple((each.name, self._member(each, place)) for each in members)
+                return tuple((each.name, self._member(each, declaration, place)) for each in declaration.members)
 
             kind = Module if declaration.kind == "struct" else Choice
-            self._made[key] = kind(declaration.name, make)
+            is_constant = self.burn < _WITHOUT_BACKENDS and "B" not in declaration.parameters
+            self._made[key] = kind(declaration.name, make, is_constant=is_constant)
         return self._made[key]
 
     def _environment(self, kind: TypeName, place: _Place) -> object:
         """What tells a type as written at one place from the same words at another."""
-        names = set(kind.path)
-        pending = list(kind.arguments)
-        while pending:
-            inside = pending.pop()
-            names.update(inside.path)
-            pending += inside.arguments
-        if names.isdisjoint(place.bound):
+        if _words(kind).isdisjoint(place.bound):
             return place.scope
         self._places.append(place)  # Its id must stay its own.
         return id(place)
 
-    def _member(self, member: Member, place: _Place) -> Node:
-        return Nothing() if member.type is None else self.node(member.type, place)
+    def _member(self, member: Member, declaration: Declaration, place: _Place) -> Node:
+        if member.type is None or member.skipped:
+            return Nothing()
+        if self.burn == "0.21" and declaration.kind == "struct" and "B" in declaration.parameters:
+            # The derive of this version goes by the words alone.
+            words = _words(member.type)
+            if words.isdisjoint(declaration.parameters):
+                return Nothing()
+        return self.node(member.type, place)
 
     def _bind(self, declaration: Declaration, arguments: tuple[TypeName, ...], place: _Place) -> Bindings:
         names = [name.removeprefix("const ") for name in declaration.parameters]
@@ -246,13 +263,17 @@ class Resolver:
 
             if kind == "enum":
                 self._made_own[name] = Choice(name, make)
+            elif any(text and text[0] not in "[=" for _, text in fields):
+                self._made_own[name] = Module(name, make)
             else:
-                self._made_own[name] = Module(name, make) if fields else Nothing()
+                self._made_own[name] = Nothing({field: None for field, _ in fields} or None)
         return self._made_own[name]
 
     def _builtin_field(self, text: str) -> Node:
-        if not text:
-            return Nothing()
+        if text.startswith("="):
+            return Nothing(Assumed(text[1:]))
+        if not text or text[0] == "[":
+            return Nothing((None,) * int(text[1:-1]) if text and self.burn < "0.21" else None)
         bare = text.rstrip("?[]")
         inner: Node = Parameter(int(bare)) if bare.isdecimal() else self._builtin(bare)
         return Maybe(inner) if text.endswith("?") else ListOf(inner) if text.endswith("[]") else inner
@@ -318,7 +339,19 @@ class Resolver:
 
 
 def _simple(node: Node, items: tuple[Node, ...]) -> Node:
-    return Nothing() if all(isinstance(item, Nothing) for item in items) else node
+    constants = tuple(item.record for item in items if isinstance(item, Nothing))
+    return Nothing(constants or None) if len(constants) == len(items) else node
+
+
+def _words(kind: TypeName) -> set[str]:
+    """All names in a type as it is written."""
+    found: set[str] = set()
+    pending = [kind]
+    while pending:
+        inside = pending.pop()
+        found.update(inside.path)
+        pending += inside.arguments
+    return found
 
 
 def _common(one: Scope, other: Scope) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from workbench.finding import Finding, Severity
 from workbench.target import parsing, rust_source
 from workbench.target.entries import Entry, kind_of, target_error, unskipped
 from workbench.target.model import Node, Parts, parts
+from workbench.target.record import Template
 from workbench.target.rust_model import Resolver
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Target:
     `origin` says where they are known from. From Rust source the lengths of lists, the variants of enums and optional
     parts are open: entries then hold `*` for an index, and `expanded` gives those that fit a file. `open_lists` are
     the paths of such lists, `open_trees` those below which anything is accepted, `choices` the variants that
-    `expanded` took, `absent` the optional parts that the file has nothing for.
+    `expanded` took, `absent` the optional parts that the file has nothing for. Of Rust source `root` is the struct, and
+    `source` the text where that is one file.
 
     >>> Target.parse("conv1.weight [64, 3, 7, 7]").entries
     (Entry(path='conv1.weight', shape=(64, 3, 7, 7), dtype=None, kind=None, containers=(), optional=False, rank=4),)
@@ -46,6 +48,10 @@ class Target:
     absent: tuple[str, ...] = field(default=(), repr=False)
     findings: tuple[Finding, ...] = field(default=(), repr=False)
     _model: Node | None = field(default=None, repr=False)
+    _source: tuple[rust_source.Source, str | None] | None = field(default=None, repr=False)
+    _template: tuple[Node, str] | None = field(default=None, repr=False)
+    root: str = field(default="", repr=False)
+    source: str = field(default="", repr=False)
 
     # ---- from what is there -------------------------------------------------------------------------
 
@@ -108,15 +114,25 @@ class Target:
     def from_checkpoint(
         cls, checkpoint: Checkpoint | str | os.PathLike[str], *, top_level_key: str | None = None
     ) -> Target:
-        """The tensors of a checkpoint as a target, for instance one saved from the freshly made model."""
+        """The tensors of a checkpoint as a target, for instance one saved from the freshly made model.
+
+        An .mpk of Burn tells the structs of the model too: `record`.
+        """
         ckpt = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
+        template = Template(ckpt.tree) if ckpt.format == "mpk" and top_level_key is None else None
         found: dict[str, Entry] = {}
         for key, tensor in ckpt.under(top_level_key):
             name, rank = tensor.dtype.name, len(tensor.shape)
-            found[key] = Entry(key, tensor.shape, name, kind_of(name), rank=rank)
+            inside = () if template is None else template.containers(tensor.path)
+            found[key] = Entry(key, tensor.shape, name, kind_of(name), inside, rank=rank)
         if not found:
             raise _at(target_error("This checkpoint holds no tensors.", code="no-keys"), Path(ckpt.path))
-        return cls(tuple(found.values()), printable(ckpt.name, 120))
+        written = ckpt.metadata.get("version", "")
+        return cls(
+            tuple(found.values()),
+            printable(ckpt.name, 120),
+            _template=None if template is None else (template.model(), written),
+        )
 
     @classmethod
     def from_rust(
@@ -130,9 +146,11 @@ class Target:
         """
         version = _known_version(burn)
         where = _path_of(source)
+        text: str | None = ""
         try:
             if where is None:
-                read = rust_source.read_text(str(source))
+                text = str(source)
+                read = rust_source.read_text(text)
             elif where.is_dir():
                 read = rust_source.read_folder(where)
             else:
@@ -147,13 +165,14 @@ class Target:
             found = parts(model)
         except WorkbenchError as error:
             raise error if where is None else _at(error, where) from None
-        name = printable(name, 80)
+        root_name, name = name, printable(name, 80)
         findings = (*read.findings, *resolver.findings)
         if not found.entries and not found.trees:
             note = Finding("rust-no-parameters", Severity.WARNING, name, f"{name} has no parameters.")
             findings = (*findings, note)
         origin = f"{name} in {'Rust source' if where is None else printable(where.name, 80)}"
-        return _of_parts(found, origin, findings, model)
+        made = _of_parts(found, origin, findings, model, (read, root))
+        return replace(made, root=root_name, source=text or "")
 
     # ---- what it tells --------------------------------------------------------------------------------
 
@@ -173,7 +192,8 @@ class Target:
         if self._model is None:
             return self
         found = parts(self._model, keys, skip_enum_variants=skip_enum_variants, norms=norms)
-        return _of_parts(found, self.origin, self.findings, self._model)
+        made = _of_parts(found, self.origin, self.findings, self._model, self._source)
+        return replace(made, root=self.root, source=self.source)
 
     @cached_property
     def by_path(self) -> dict[str, Entry]:
@@ -209,6 +229,19 @@ class Target:
                     types[unskipped(".".join(segments[:n]), entry.containers[:n])] = name
         return types
 
+    def record(self, burn: str) -> Node | None:
+        """The MessagePack record that Burn `burn` has of the model, from the Rust source or the .mpk that this target
+        was read from; None where it is from neither: the fields of the structs are not known then."""
+        if self._source is not None:
+            read, root = self._source
+            return Resolver(read, burn).root(root)[1]
+        return None if self._template is None else self._template[0]
+
+    @property
+    def record_version(self) -> str:
+        """The version of Burn whose record an .mpk has; "" where `record` is not from one."""
+        return "" if self._template is None else self._template[1]
+
     def frame(self) -> pd.DataFrame:
         """A pandas table: path, shape, dtype, kind, optional, type of the module."""
         import pandas as pd
@@ -232,7 +265,13 @@ class Target:
         return f"<Target from {self.origin}: {len(self.entries):,}{more} parameters>"
 
 
-def _of_parts(found: Parts, origin: str, findings: tuple[Finding, ...], model: Node) -> Target:
+def _of_parts(
+    found: Parts,
+    origin: str,
+    findings: tuple[Finding, ...],
+    model: Node,
+    source: tuple[rust_source.Source, str | None] | None,
+) -> Target:
     return Target(
         tuple(found.entries),
         origin,
@@ -242,6 +281,7 @@ def _of_parts(found: Parts, origin: str, findings: tuple[Finding, ...], model: N
         tuple(found.absent),
         findings,
         model,
+        source,
     )
 
 

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Final
 
 from workbench import burn
-from workbench.diagnosis import Explanation
+from workbench.diagnosis import Explanation, headline
 from workbench.errors import printable
-from workbench.exporting import DEFAULT_FORMATS, FORMATS, planned_files
 from workbench.finding import Finding, Repair
 from workbench.mapping import Plan, regex
 from workbench.mapping.marks import changes
 from workbench.session import Session
+from workbench.widgets import exports
 from workbench.widgets.target_facts import target_facts
 
 Facts = dict[str, object]
+
+NO_FINDINGS: Final[Facts] = {"revision": -1, "items": [], "n": 0, "banner": None}
+"""The `findings` trait before there are any."""
 
 ENDINGS: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".npz", ".bpk", ".mpk")
 _MAX_FILES: Final = 12
@@ -80,24 +83,35 @@ def _open(session: Session, plan: Plan) -> Facts:
             "outside": len(plan.outside),
         },
         "n_collisions": len(plan.collisions),
-        "blocked": _blocked(plan),
+        "blocked": exports.blocked(plan),
         "target": None if session.target is None else target_facts(plan.coverage(session.target)),
         "burn_choice": f"{mapping.burn or ''} {mapping.api or ''}".strip(),
         "burn_choices": list(_burn_choices(plan)),
         "burn": f"Burn {mapping.burn}, {plan.reader_api or 'no reader for this file'}" if mapping.burn else "",
         "reindex": "indices closed up" if plan.reindexes else "indices kept",
         "plan": {"number": session.plan_number, "ms": round(plan.seconds * 1_000)},
-        "export": {
-            "folder": f"{printable(Path(checkpoint.name).stem, 200)}.export",
-            "files": list(_files(plan)),
-        },
+        "export": exports.choices(plan),
     }
 
 
 def findings(session: Session) -> Facts:
     """The `findings` trait; `revision` is that of the session for which they hold."""
     items = [_finding(n, finding) for n, finding in enumerate(session.findings[:_MAX_FINDINGS])]
-    return {"revision": session.revision, "items": items, "n": len(session.findings)}
+    return {"revision": session.revision, "items": items, "n": len(session.findings), "banner": _banner(session)}
+
+
+def _banner(session: Session) -> Facts | None:
+    """The finding that stands above the table."""
+    said = None if session.checkpoint is None else headline(session.checkpoint, session.findings[:_MAX_FINDINGS])
+    if said is None:
+        return None
+    return {
+        "finding": said.number,
+        "title": printable(said.title, 300),
+        "text": printable(said.text, 1_000),
+        "owner": printable(said.owner, 300),
+        "danger": said.is_danger,
+    }
 
 
 def _burn_choices(plan: Plan) -> Iterator[Facts]:
@@ -109,14 +123,6 @@ def _burn_choices(plan: Plan) -> Iterator[Facts]:
             reads = store or "export first"
             yield {"value": f"{version} {api}" if n else version, "words": f"For Burn {version} · {reads}"}
     yield {"value": "", "words": "No framework"}
-
-
-def _files(plan: Plan) -> Iterator[Facts]:
-    """What an export may write; `format` is "" for the file that is always there."""
-    formats = {name: format for format, name in FORMATS.items()}
-    for name, note in planned_files(plan, tuple(FORMATS)):
-        format = formats.get(name, "")
-        yield {"name": name, "note": note, "format": format, "on": not format or format in DEFAULT_FORMATS}
 
 
 def _finding(number: int, finding: Finding) -> Facts:
@@ -156,40 +162,6 @@ def explanation(found: Explanation, revision: int) -> Facts:
         "n_here": len(found.here),
         "repairs": [_repair(repair) for repair in found.repairs[:_MAX_OFFERED]],
         "still_there": found.still_there,
-    }
-
-
-def _blocked(plan: Plan) -> Facts | None:
-    """Why an export is refused, in the words of the screen."""
-    if not plan.collisions:
-        return None
-    same = [collision for collision in plan.collisions if collision.kind == "same"]
-    if same:
-        n = len(same)
-        many = "1 remapped key is" if n == 1 else f"{n:,} remapped keys are"
-        twice = "twice" if all(len(collision.originals) == 2 for collision in same) else "more than once"
-        first = same[0]
-        others = len(first.originals) - 2
-        and_more = f" and {others:,} more" if others > 0 else ""
-        named = f"{first.originals[0]} and {first.originals[1]}{and_more} would both become {first.remapped}"
-        return {
-            "title": f"Export is blocked: {many} claimed {twice}.",
-            "text": printable(
-                f"{named}. One tensor would be kept and the rest lost; Burn picks by chance. "
-                "Change a rule so that each keeps a name of its own.",
-                600,
-            ),
-        }
-    first = plan.collisions[0]
-    n = len(plan.collisions)
-    many = "1 key is a tensor and a group" if n == 1 else f"{n:,} keys are a tensor and a group"
-    return {
-        "title": f"Export is blocked: {many} at once.",
-        "text": printable(
-            f"{first.originals[0]} becomes {first.remapped}, and {first.originals[1]} would lie below it. "
-            "No nested model can hold both: change a rule so that they part.",
-            600,
-        ),
     }
 
 

@@ -86,23 +86,28 @@ def answer(message: object, handlers: Mapping[str, Handler]) -> Answer | None:
         if not isinstance(question, str) or question not in handlers or not isinstance(args, dict):
             raise BadQuestionError(f"no such question: {printable(str(question), 40)}")
         reply["ok"] = handlers[question](Args(args))
-    except RuleError as error:
-        reply["error"] = {
+    except Exception as error:
+        reply["error"] = fault(error, f"question {question!r}")
+    return reply
+
+
+def fault(error: Exception, what: str) -> Answer:
+    """An error as the page shows it; what is no fault of the user's goes to the log with its traceback."""
+    if isinstance(error, RuleError):
+        return {
             "code": "pattern",
             "title": printable(error.reason, 300),
             "text": printable(error.text, 2_000),
             "column": error.column,
             "width": error.width,
         }
-    except WorkbenchError as error:
-        reply["error"] = error.as_dict()
-    except (BadQuestionError, IndexError, ValueError) as error:
-        reply["error"] = {"code": "bad-question", "title": printable(str(error), 300)}
-    except Exception:
-        _log.exception("workbench: question %r failed", question)
-        reply["error"] = {
-            "code": "bug",
-            "title": "The workbench failed at this; nothing was changed.",
-            "next": "The kernel's log has the details: please report them.",
-        }
-    return reply
+    if isinstance(error, WorkbenchError):
+        return dict(error.as_dict())
+    if isinstance(error, BadQuestionError | IndexError | ValueError):
+        return {"code": "bad-question", "title": printable(str(error), 300)}
+    _log.error("workbench: %s failed", what, exc_info=error)
+    return {
+        "code": "bug",
+        "title": "The workbench failed at this; nothing was changed.",
+        "next": "The kernel's log has the details: please report them.",
+    }

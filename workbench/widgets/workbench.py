@@ -12,16 +12,18 @@ import traitlets
 from workbench.checkpoint import Checkpoint
 from workbench.code import python_code, rules_from_code, rust_code
 from workbench.diagnosis import Explanation, findings_of
-from workbench.errors import ExportError, printable
-from workbench.exporting import DEFAULT_FORMATS, export, fix, planned_files
+from workbench.errors import printable
+from workbench.exporting import export, fix
+from workbench.exporting.progress import Cancel, Report
 from workbench.finding import Finding
 from workbench.mapping import Mapping, Plan, Rule
 from workbench.rows import Table, View, inspected
 from workbench.session import Session
 from workbench.suggesting import readings, suggest
 from workbench.target import Target
-from workbench.widgets import facts, saved
+from workbench.widgets import exports, facts, saved
 from workbench.widgets.esm import bundle
+from workbench.widgets.jobs import IDLE, Jobs, running_loop
 from workbench.widgets.target_facts import offers
 from workbench.widgets.wire import Answer, Args, Handler, answer
 
@@ -48,7 +50,8 @@ class Workbench(anywidget.AnyWidget):
     summary = traitlets.Dict().tag(sync=True)
     rules: traitlets.List[facts.Facts] = traitlets.List().tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
-    findings = traitlets.Dict({"revision": -1, "items": [], "n": 0}).tag(sync=True)
+    findings = traitlets.Dict(facts.NO_FINDINGS).tag(sync=True)
+    job = traitlets.Dict(IDLE).tag(sync=True)
 
     def __init__(self, source: str | Path | Checkpoint | Session | None = None, mapping: Mapping | None = None) -> None:
         if isinstance(source, Session):
@@ -64,6 +67,7 @@ class Workbench(anywidget.AnyWidget):
         self._explained: Explanation | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._following = False
+        self._jobs = Jobs(self._show_job)
         super().__init__()
         self._handlers: dict[str, Handler] = {
             "rows": self._rows,
@@ -98,8 +102,11 @@ class Workbench(anywidget.AnyWidget):
             "open": self._open,
             "code": self._code,
             "paste_rules": self._paste_rules,
-            "check_folder": self._check_folder,
+            "check_export": self._check_export,
             "export": self._export,
+            "cast_floats": self._cast_floats,
+            "skip_collided": self._skip_collided,
+            "cancel": self._cancel,
         }
         self._follow()
         self._session.observe(self._follow, names="revision")
@@ -133,12 +140,13 @@ class Workbench(anywidget.AnyWidget):
         return self._session.plan
 
     def close(self) -> None:
-        """Stop following the session and free the page's side."""
+        """Stop following the session, cancel what is being written, and free the page's side."""
         if self._waiting is not None:
             self._waiting.cancel()
         if self._following:
             self._following = False
             self._session.unobserve(self._follow, names="revision")
+        self._jobs.close()
         super().close()
 
     # ---- to the page ------------------------------------------------------------------------------
@@ -163,7 +171,7 @@ class Workbench(anywidget.AnyWidget):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        loop = _running_loop()
+        loop = running_loop()
         if later and loop is not None:
             self._waiting = loop.call_later(_PAUSE, self._find_on_thread, loop)
         else:
@@ -199,6 +207,9 @@ class Workbench(anywidget.AnyWidget):
             "stop": self._stop,
             "n_differs": 0 if self._table is None else self._table.n_differs,
         }
+
+    def _show_job(self, job: Answer) -> None:
+        self.job = job
 
     def _look(self, view: View) -> Answer:
         self._table = Table(self._shown(self._open_plan()), view, self._table)
@@ -368,19 +379,14 @@ class Workbench(anywidget.AnyWidget):
 
     def _fix(self, args: Args) -> Answer:
         """Write the state_dict that a finding is about, as torch's state_dict() would give it."""
-        out = _path(args, "path")
-        done = fix(
-            self._open_plan().checkpoint,
-            out,
-            top_level_key=args.optional_text("top_level_key"),
-            overwrite=args.flag("overwrite"),
-        )
-        return {
-            "path": printable(str(done.path), 1_000),
-            "n_tensors": len(done.state_dict.tensors),
-            "nbytes": done.nbytes,
-            "left_out": [printable(f"{key}: {why}", 300) for key, why in done.left_out[:20]],
-        }
+        checkpoint, out = self._open_plan().checkpoint, exports.path_of(args, "path")
+        key, overwrite = args.optional_text("top_level_key"), args.flag("overwrite")
+
+        def work(report: Report, cancel: Cancel) -> Answer:
+            done = fix(checkpoint, out, top_level_key=key, overwrite=overwrite, progress=report, cancel=cancel)
+            return exports.fixed(done)
+
+        return {"job": self._jobs.start("fix", checkpoint.name, [(out.name, checkpoint.nbytes)], work)}
 
     def _explain(self, args: Args) -> Answer:
         self._explained = self._session.explain(args.text("text"))
@@ -451,23 +457,41 @@ class Workbench(anywidget.AnyWidget):
         left = [printable(f"line {call.line}: {call.text}: {call.why}", 300) for call in parsed.not_understood[:20]]
         return {"n": len(parsed.rules), "left": left}
 
-    def _check_folder(self, args: Args) -> Answer:
-        plan = self._open_plan()
-        folder = _folder(args)
-        names = [name for name, _ in planned_files(plan, _formats(args))]
-        problem = "a file of this name is in the way" if folder.exists() and not folder.is_dir() else ""
-        return {"n_replaced": sum(1 for name in names if (folder / name).exists()), "problem": problem}
+    def _check_export(self, args: Args) -> Answer:
+        return exports.check(self._open_plan(), exports.path_of(args, "folder"), exports.Options.of(args))
 
     def _export(self, args: Args) -> Answer:
-        plan = self._open_plan()
-        folder = _folder(args)
-        done = export(plan, folder, formats=_formats(args), overwrite=args.flag("overwrite"))
-        return {
-            "folder": printable(str(done.folder), 1_000),
-            "paths": [printable(str(path), 1_000) for path in done.paths],
-            "nbytes": done.nbytes,
-            "code": f"wb.load_export({str(folder)!r})",
-        }
+        """Begin to write. What is written is this plan, whatever the user changes or opens meanwhile."""
+        plan, folder, options = self._open_plan(), exports.path_of(args, "folder"), exports.Options.of(args)
+        overwrite = args.flag("overwrite")
+
+        def work(report: Report, cancel: Cancel) -> Answer:
+            done = export(
+                plan,
+                folder,
+                formats=options.formats,
+                ties=options.ties,
+                precision=options.precision,
+                shard_size=options.shard_size,
+                overwrite=overwrite,
+                progress=report,
+                cancel=cancel,
+            )
+            return exports.exported(done)
+
+        return {"job": self._jobs.start("export", plan.checkpoint.name, exports.planned(plan, options), work)}
+
+    def _cancel(self, args: Args) -> Answer:
+        return {"stopping": self._jobs.cancel(args.number("job"))}
+
+    def _skip_collided(self, _args: Args) -> Answer:
+        keys = exports.collided(self._open_plan())
+        self._session.skip_keys(keys)
+        return {"n": len(keys)}
+
+    def _cast_floats(self, args: Args) -> Answer:
+        self._session.cast_floats(args.optional_text("dtype"))
+        return {}
 
     # ---- without a kernel -------------------------------------------------------------------------
 
@@ -484,27 +508,3 @@ class Workbench(anywidget.AnyWidget):
             return f"<Workbench: {self._session.plan!r}>"
         why = self._session.error
         return f"<Workbench: {'nothing is open' if why is None else printable(why.title, 200)}>"
-
-
-def _formats(args: Args) -> tuple[str, ...]:
-    return tuple(args.texts("formats")) if args.has("formats") else DEFAULT_FORMATS
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _folder(args: Args) -> Path:
-    return _path(args, "folder")
-
-
-def _path(args: Args, name: str) -> Path:
-    text = args.text(name).strip()
-    if not text or "\0" in text:
-        raise ExportError(
-            f"No {name} is named.", next_step=f"Type the {name} that is to be written.", code=f"no-{name}"
-        )
-    return Path(text).expanduser()

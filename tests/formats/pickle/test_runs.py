@@ -63,7 +63,7 @@ class File:
 def result(file: File, *, with_runs: bool) -> tuple[Any, int]:
     """Everything one reading of data.pkl leads to, and how many tensors came by runs."""
     storages = Storages(file.directory, file.root, big_endian=False)
-    builder = TreeBuilder(storages.resolve, "data.pkl", bulk=storages.bulk)
+    builder = TreeBuilder(storages.resolve, "data.pkl", bulk=storages)
     taken = [0]
 
     def take(data: bytes, at: int, memo: dict[int, object]) -> tuple[runs.Run | None, int]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["DTYPE_NAMES", "Effect", "Kind", "classify", "computed", "storage_dtype"]
+__all__ = ["DANGER_CODES", "DTYPE_NAMES", "Effect", "Kind", "classify", "computed", "storage_dtype"]
 
 
 class Kind(StrEnum):
@@ -207,6 +207,9 @@ _DANGEROUS_PARTS: Final = {
     "__globals__": _DANGEROUS["sys"],
     "__subclasses__": _DANGEROUS["sys"],
 }
+
+DANGER_CODES: Final = frozenset([*_EFFECTS, _COMPUTED.code])
+"""The codes of findings on names whose call would do harm."""
 
 
 def storage_dtype(class_path: str) -> str | None:

@@ -4,7 +4,7 @@ our own code; every other one becomes an Opaque, and a finding says what it woul
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from workbench.core.source import ByteSource
@@ -21,7 +21,7 @@ from workbench.formats.pickle.machine import Machine, TakeRun
 from workbench.formats.pickle.names import DTYPE_NAMES, Effect, Kind, classify, computed
 from workbench.formats.pickle.numpy_nodes import empty_array, fill_array, spoil_array
 from workbench.formats.pickle.plain_calls import PLAIN_CALLS, REFUSED, Args, ordered_dict
-from workbench.formats.pickle.runs import Run, Wanted, take_run
+from workbench.formats.pickle.runs import Bulk, Run, take_run
 from workbench.formats.pickle.tensor_calls import (
     TENSOR_CALLS,
     is_shape,
@@ -74,7 +74,7 @@ class TreeBuilder:
 
     ``arrays``: numpy's arrays are tensors of this file, not objects beside them. ``nested`` reads the bytes that
     ``torch.storage._load_from_bytes`` is called with; ``home`` is the file, for what is held in memory.
-    ``bulk`` gives what ``storages`` gives, but many at once: with it, runs of entries are taken.
+    ``bulk`` gives the same storages, but many at once: with it, runs of entries are taken.
     """
 
     def __init__(
@@ -243,10 +243,11 @@ class TreeBuilder:
         """As `storage_class`."""
         return storage_class(node)
 
-    def storages_at(self, every: Iterable[Wanted]) -> Sequence[Storage | StorageNode]:
-        """The storages of these."""
+    @property
+    def bulk(self) -> Bulk:
+        """What gives storages in numbers."""
         assert self._bulk is not None
-        return self._bulk(every)
+        return self._bulk
 
     def read_by(self, machine: Machine) -> None:
         """Remember what a machine met that has read for this builder."""
@@ -398,8 +399,7 @@ class TreeBuilder:
             unreadable = f"it needs element {last:,} of storage {node.storage.id}, which has {numel:,} of {dtype.name}"
         if n.bit_length() > 63 or n * dtype.itemsize > _MAX_SIZE:
             return REFUSED
-        if dtype.numpy is None:
-            unreadable = unreadable or f"numpy has no {dtype.name}"
+        unreadable = unreadable or dtype.lacks_numpy
         conj = neg = False
         if type(metadata) is Dict:
             conj, neg = metadata.get("conj") is True, metadata.get("neg") is True
@@ -441,7 +441,6 @@ class TreeBuilder:
         return TensorRef("", (), dtype, shape, some_strides(shape), 0, nowhere, unreadable=reason)
 
 
-Bulk = Callable[[Iterable[Wanted]], Sequence[Storage | StorageNode]]
 Nested = Callable[[TreeBuilder, "bytes | ByteRange", int], object]
 """Reads bytes inside a pickle: the builder around them, the bytes, the position of the call."""
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, KeysView, Sequence
+from collections.abc import KeysView, Sequence
+from itertools import repeat
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from workbench.core.tensor import DTYPES, Storage, TensorRef, new_tensor
-from workbench.core.tree import Dict, StorageNode
+from workbench.core.tensor import DTYPES, Layout, Places, TensorRef, new_tensors
+from workbench.core.tree import Dict
 
-__all__ = ["Maker", "Memo", "Run", "Wanted", "take_run"]
+__all__ = ["Bulk", "Maker", "Memo", "Run", "take_run"]
 
 _WINDOW: Final = 256 << 10
 """Bytes looked at together: it bounds what the pattern's groups take."""
@@ -45,10 +46,15 @@ _FIXED_OPCODES: Final = 17
 """Opcodes of an entry but for those that put into the memo and those of offset, shape and strides."""
 _FIXED_NODES: Final = 9
 _Positions = npt.NDArray[np.int64]
-Wanted = tuple[str, str, int]
-"""A storage by dtype, key and number of elements."""
-
 _READABLE: Final = frozenset(name for name, dtype in DTYPES.items() if dtype.numpy is not None)
+
+
+class Bulk(Places, Protocol):
+    """Storages in numbers."""
+
+    def bulk(self, dtype_names: Sequence[str], keys: Sequence[str], numels: Sequence[int]) -> list[int]:
+        """What `storage` takes for each of these, less than 0 where something stands against reading it."""
+        ...
 
 
 class Maker(Protocol):
@@ -70,8 +76,9 @@ class Maker(Protocol):
         """The dtype a storage class stands for."""
         ...
 
-    def storages_at(self, every: Iterable[Wanted]) -> Sequence[Storage | StorageNode]:
-        """What the persistent ids of these give; the bare storage where nothing stands against reading it."""
+    @property
+    def bulk(self) -> Bulk:
+        """What persistent ids give, many at once."""
         ...
 
     def persistent(self, pid: object, at: int) -> object:
@@ -270,28 +277,33 @@ def _checked(data: bytes, at: int, found: list[tuple[bytes, ...]], memo: dict[in
     names = {each: made.dtype_name for each, made in heads.items()}
     dtype_names = list(map(names.__getitem__, head))
     numels = [locations[each][1] for each in location]
-    storages = maker.storages_at(zip(dtype_names, storage_keys, numels, strict=True))
+    numbers = maker.bulk.bulk(dtype_names, storage_keys, numels)
     views: dict[tuple[bytes, bytes], _View] = {}
-    tensors: list[TensorRef] = []
-    add = tensors.append
+    layouts: list[Layout] = []
+    add = layouts.append
+    others: list[int] = []
     n_opcodes = n_nodes = 0
-    layouts = zip(place, strides, strict=True)
-    for storage, dtype_name, numel, layout in zip(storages, dtype_names, numels, layouts, strict=True):
+    laid = zip(place, strides, strict=True)
+    for number, dtype_name, numel, layout in zip(numbers, dtype_names, numels, laid, strict=True):
         view = views.get(layout)
         if view is None:
             view = views[layout] = _view(*layout)
         offset, shape, steps, n, last, some_opcodes, some_nodes = view
         n_opcodes += some_opcodes
         n_nodes += some_nodes
-        if type(storage) is Storage and 0 <= n <= numel and last < numel and dtype_name in _READABLE:
-            add(new_tensor("", (), DTYPES[dtype_name], shape, steps, offset, storage))
-            continue
-        i = len(tensors)
-        node = maker.persistent(("storage", heads[head[i]].kind, storage_keys[i], locations[location[i]][0], numel), 0)
+        if number < 0 or not 0 <= n <= numel or last >= numel or dtype_name not in _READABLE:
+            others.append(len(layouts))
+        add((DTYPES[dtype_name], shape, steps, offset, ""))
+    tensors = new_tensors(repeat("", len(found)), repeat(()), layouts, maker.bulk, numbers)
+    for i in others:
+        node = maker.persistent(
+            ("storage", heads[head[i]].kind, storage_keys[i], locations[location[i]][0], numels[i]), 0
+        )
+        _, shape, steps, offset, _ = layouts[i]
         made = maker.tensor(node, None, offset, shape, steps)
         if type(made) is not TensorRef:
             return None
-        add(made)
+        tensors[i] = made
     for each, n_calls in _counts(head).items():
         maker.called(heads[each].function, n_calls)
     for each, n_calls in _counts(hooks).items():

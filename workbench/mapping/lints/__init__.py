@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from workbench.finding import Finding, Severity
-from workbench.mapping.lints import chains, indices, matches, misses, names, reading, replacements
+from workbench.mapping.lints import chains, folding, indices, matches, misses, names, reading, replacements
 from workbench.mapping.lints.look import Look
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ LINTS: Final[tuple[Callable[[Look], Iterator[Finding]], ...]] = (
     reading.top_level_key,
     reading.unsupported_switches,
     reading.norm_renamed_by_rule,
+    folding.needs_export,
 )
 """In the order in which repairs are tried where a file is too large to try all."""
 

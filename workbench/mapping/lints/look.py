@@ -11,21 +11,22 @@ import numpy.typing as npt
 
 from workbench.errors import MappingError, RuleError
 from workbench.finding import Finding, Repair, Severity
-from workbench.mapping import regex
+from workbench.mapping import regex, stages
 from workbench.mapping.lints.syntax import Syntax, syntax
 from workbench.mapping.repairs import repaired
 from workbench.mapping.rules import Rule
 
 if TYPE_CHECKING:
     from workbench.burn import Reader
+    from workbench.mapping.mapping import Mapping
     from workbench.mapping.plan import Plan
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
 N_SAMPLES = 4
-_MIN_TRIALS = 4
-_TRIAL_ROWS = 400_000
+_MIN_TRIALS = 2
+_TRIAL_ROWS = 200_000
 
 
 class Look:
@@ -135,14 +136,6 @@ class Look:
         """All keys before the rules."""
         return self.plan.keys_before(0)
 
-    @cached_property
-    def rows_of(self) -> dict[str, list[int]]:
-        """The rows of each original key."""
-        rows: dict[str, list[int]] = {}
-        for row, key in enumerate(self.plan.originals):
-            rows.setdefault(key, []).append(row)
-        return rows
-
     # ---- findings ---------------------------------------------------------------------------------
 
     def rows(self, mask: Mask, limit: int = N_SAMPLES) -> list[int]:
@@ -185,19 +178,39 @@ class Look:
             replacement=rule.replacement if replacement is None else replacement,
         )
 
-    def offer(self, candidates: Sequence[Repair], works: Callable[[Look], bool]) -> Repair | None:
-        """The first of `candidates` with which no tensor gets lost and which `works`, told by a look at its plan."""
+    def offer(
+        self,
+        candidates: Sequence[Repair],
+        works: Callable[[Look], bool],
+        *,
+        rows: Sequence[int] = (),
+        good: Callable[[list[str]], bool] | None = None,
+    ) -> Repair | None:
+        """The first of `candidates` with which no tensor gets lost and which `works`, told by a look at its plan.
+
+        Where the names that `rows` get by its rules are not `good`, no plan is made to find that out.
+        """
         for repair in candidates:
             if self._trials <= 0:
                 return None
-            self._trials -= 1
             try:
-                trial = self.plan.update(repaired(self.mapping, repair))
+                mapping = repaired(self.mapping, repair)
+                if good is not None and not good(self._names(mapping, rows)):
+                    continue
+                self._trials -= 1
+                trial = self.plan.update(mapping)
             except (MappingError, RuleError):
                 continue
             if trial.n_out >= self.plan.n_out and works(Look(trial)):
                 return repair
         return None
+
+    def _names(self, mapping: Mapping, rows: Sequence[int]) -> list[str]:
+        """What the rules of a mapping make of the keys of a few rows."""
+        keys = regex.pick(self.first, np.asarray(rows, np.int64))
+        done = stages.run(mapping.rules, keys)
+        names: list[str] = (done[-1].after if done else keys).to_list()
+        return names
 
 
 def each_rule(lint: Callable[[Look, int], Iterator[Finding]]) -> Callable[[Look], Iterator[Finding]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from workbench.finding import Finding, Repair, Severity
@@ -26,8 +27,11 @@ Maker = int | None
 def collisions(look: Look) -> Iterator[Finding]:
     """Keys that several tensors get, and keys that other keys lie below, by the rule that makes them meet."""
     groups: dict[tuple[str, Maker], list[Collision]] = {}
-    for collision in look.plan.collisions[:_N_TRACED]:
-        groups.setdefault((collision.kind, _maker(look, collision)), []).append(collision)
+    traced = look.plan.collisions[:_N_TRACED]
+    rows_of = _rows(look, traced)
+    for collision, maker in zip(traced, _makers(look, traced, rows_of), strict=True):
+        groups.setdefault((collision.kind, maker), []).append(collision)
+    rows = dict(zip(map(id, traced), rows_of, strict=True))
     for (kind, maker), found in groups.items():
         first = found[0]
         more = len(look.plan.collisions) > _N_TRACED
@@ -35,20 +39,25 @@ def collisions(look: Look) -> Iterator[Finding]:
         because = "in the file" if maker is None else "by reindexing" if maker == -1 else f"by rule {maker + 1}"
         if kind == "same":
             code, what = "collision", f"{n} {'name is' if n == '1' else 'names are'} given to several tensors {because}"
-            said = f"{first.remapped!r} to {_sources(look, first)}"
+            said = f"{first.remapped!r} to {_sources(look, first, rows[id(first)])}"
             lost = _what_is_lost(look)
             next_step = "Make the names differ, or skip all tensors but one of each name."
         else:
             code = "key-is-prefix"
             what = f"{n} {'key is' if n == '1' else 'keys are'} also the beginning of other keys, made so {because}"
-            said = f"{first.remapped!r} of {first.originals[0]!r}, above {_sources(look, first, 1)}"
+            said = f"{first.remapped!r} of {first.originals[0]!r}, above {_sources(look, first, rows[id(first)], 1)}"
             lost = "A module tree holds a tensor or a module under one name, not both."
             next_step = "Rename the tensor or the module."
         keys = tuple(key for each in found for key in each.originals)[: _N_SOURCES * 2]
         rule = maker if maker is not None and maker >= 0 else None
         repair = None
         if rule is not None:
-            repair = look.offer(_apart(look, rule), _resolved(look, first))
+            repair = look.offer(
+                _apart(look, rule),
+                _resolved(look, first),
+                rows=rows[id(first)],
+                good=_all_different if first.kind == "same" else None,
+            )
         elif maker == -1:
             repair = look.offer(
                 [Repair.make("Keep the indices", "set", field="reindex", value=False)], _resolved(look, first)
@@ -82,7 +91,12 @@ def empty_names(look: Look) -> Iterator[Finding]:
                 "No field of a model has such a name.",
                 "Match the dot together with the name that goes.",
                 rows=look.rows(made),
-                repair=look.offer(_with_dot(look, n), _clean(n, pattern, made)),
+                repair=look.offer(
+                    _with_dot(look, n),
+                    _clean(n, pattern, made),
+                    rows=look.rows(made),
+                    good=_free_of(pattern),
+                ),
             )
         if rest.any():
             rows = look.rows(rest)
@@ -145,35 +159,50 @@ def _text_rows(look: Look, mask: Mask) -> Mask:
     return mask
 
 
-def _maker(look: Look, collision: Collision) -> Maker:
-    """The last rule before which the names did not meet."""
-    rows = _rows(look, collision)
-
-    def meet(names: list[str]) -> bool:
-        if collision.kind == "same":
-            return len(set(names)) == 1
-        return all(name.startswith(names[0] + ".") for name in names[1:])
-
-    if not meet(regex.at(look.last, rows)):
-        return -1
-    for n in reversed(look.rules):
-        if not meet(regex.at(look.plan.keys_before(n), rows)):
-            return n
-    return None
-
-
-def _rows(look: Look, collision: Collision) -> list[int]:
-    rows: list[int] = []
-    taken: dict[str, int] = {}
-    for key in collision.originals[:_N_SOURCES]:
-        place = taken.get(key, 0)
-        taken[key] = place + 1
-        rows.append(look.rows_of[key][min(place, len(look.rows_of[key]) - 1)])
-    return rows
+def _makers(look: Look, collisions: Sequence[Collision], rows: Sequence[list[int]]) -> list[Maker]:
+    """For each collision the last rule before which the names did not meet."""
+    every = [row for each in rows for row in each]
+    makers: list[Maker] = [None] * len(collisions)
+    open_ones = set(range(len(collisions)))
+    for n, keys in [(-1, look.last), *((n, look.plan.keys_before(n)) for n in reversed(look.rules))]:
+        if not open_ones:
+            break
+        names, end = regex.at(keys, every), 0
+        for place, each in enumerate(rows):
+            begin, end = end, end + len(each)
+            if place in open_ones and not _meet(collisions[place].kind, names[begin:end]):
+                makers[place] = n
+                open_ones.remove(place)
+    return makers
 
 
-def _sources(look: Look, collision: Collision, skip: int = 0) -> str:
-    rows = _rows(look, collision)[skip:]
+def _meet(kind: str, names: list[str]) -> bool:
+    if kind == "same":
+        return len(set(names)) == 1
+    return all(name.startswith(names[0] + ".") for name in names[1:])
+
+
+def _rows(look: Look, collisions: Sequence[Collision]) -> list[list[int]]:
+    """The rows of the first sources of each collision; of equal keys each stands for its own row."""
+    wanted = {key for each in collisions for key in each.originals[:_N_SOURCES]}
+    rows_of: dict[str, list[int]] = {}
+    for row, key in enumerate(look.plan.originals if wanted else ()):
+        if key in wanted:
+            rows_of.setdefault(key, []).append(row)
+    found = []
+    for collision in collisions:
+        rows: list[int] = []
+        taken: dict[str, int] = {}
+        for key in collision.originals[:_N_SOURCES]:
+            place = taken.get(key, 0)
+            taken[key] = place + 1
+            rows.append(rows_of[key][min(place, len(rows_of[key]) - 1)])
+        found.append(rows)
+    return found
+
+
+def _sources(look: Look, collision: Collision, rows: list[int], skip: int = 0) -> str:
+    rows = rows[skip:]
     said = [f"{look.plan.originals[row]!r} {_shape(look.plan.tensors[row].shape)}" for row in rows]
     n_more = len(collision.originals) - skip - len(rows)
     return ", ".join(said) + (f" and {n_more:,} more" if n_more else "")
@@ -203,6 +232,15 @@ def _resolved(look: Look, first: Collision) -> Callable[[Look], bool]:
         )
 
     return works
+
+
+def _all_different(names: list[str]) -> bool:
+    return len(set(names)) == len(names)
+
+
+def _free_of(pattern: str) -> Callable[[list[str]], bool]:
+    odd = re.compile(pattern)
+    return lambda names: not any(map(odd.search, names))
 
 
 def _apart(look: Look, n: int) -> list[Repair]:

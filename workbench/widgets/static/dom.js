@@ -26,6 +26,11 @@ export function fill(node, ...kids) {
   node.replaceChildren(.../** @type {(Node | string)[]} */ (kids.filter((kid) => kid !== null && kid !== undefined && kid !== false)));
 }
 
+/** A sentence as nodes: what stands between backticks is code. @param {string} text @returns {(Node | string)[]} */
+export function prose(text) {
+  return text.split("`").map((piece, n, all) => (n % 2 && n < all.length - 1 ? h("span", { class: "wb-code", dir: "ltr" }, piece) : n % 2 ? `\`${piece}` : piece));
+}
+
 /** Sets the attribute only if it differs. @param {Element} node @param {string} name @param {string | null} value */
 export function set(node, name, value) {
   if (value === null) node.removeAttribute(name);

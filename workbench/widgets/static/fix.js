@@ -3,15 +3,22 @@ import { button, copyText, fill, h, set } from "./dom.js";
 import { icon } from "./icons.js";
 import { bytes, plural } from "./text.js";
 
-/** @param {App} app @param {RepairFacts} repair @param {() => void} back gives the focus back @returns {HTMLElement} */
-export function fixForm(app, repair, back) {
+/**
+ * @param {App} app @param {RepairFacts} repair @param {() => void} back gives the focus back
+ * @param {{several?: boolean, written?: () => void}} [more] whether a top-level key must be chosen; what to do when it is written
+ * @returns {HTMLElement}
+ */
+export function fixForm(app, repair, back, { several = false, written } = {}) {
   const stem = app.summary().path.replace(/\.[^./\\]*$/, "");
   const field = h("input", { type: "text", class: "wb-field wb-code", "aria-label": "File to write", spellcheck: "false", autocomplete: "off" });
   field.value = `${stem}.state_dict.safetensors`;
+  const keys = several && repair.top_level_key === null ? app.summary().top_level_keys : [];
+  const which = h("select", { class: "wb-select", "aria-label": "Whose state_dict", hidden: keys.length === 0 },
+    ...keys.map(({ key, n_tensors, nbytes }) => h("option", { value: key }, `${key} · ${plural(n_tensors, "tensor")}, ${bytes(nbytes)}`)));
   const go = button("Write", { kind: "primary" });
   const cancel = button("Cancel", { kind: "small" });
   const outcome = h("div", { class: "wb-fixed" });
-  const el = h("div", { class: "wb-fix", role: "group", "aria-label": repair.label }, field, go, cancel, outcome);
+  const el = h("div", { class: "wb-fix", role: "group", "aria-label": repair.label }, which, field, go, cancel, outcome);
   let overwrite = false;
 
   const close = () => {
@@ -22,7 +29,7 @@ export function fixForm(app, repair, back) {
     if (go.getAttribute("aria-disabled") === "true") return;
     set(go, "aria-disabled", "true");
     try {
-      const done = await app.ask("fix", { path: field.value, top_level_key: repair.top_level_key, overwrite });
+      const done = await app.run("fix", { path: field.value, top_level_key: keys.length ? which.value : repair.top_level_key, overwrite });
       const open = button("Open it");
       app.on(open, "click", () => void app.tell("open", { path: done.path }));
       const copy = button("Copy path", { icon: "copy" });
@@ -31,6 +38,7 @@ export function fixForm(app, repair, back) {
         h("div", {}, "Wrote ", h("b", { class: "wb-inline" }, done.path), `: ${plural(done.n_tensors, "tensor")}, ${bytes(done.nbytes)}, read back and equal.`),
         ...done.left_out.map((text) => h("div", { class: "wb-second" }, `left out: ${text}`)),
         h("div", { class: "wb-mends" }, open, copy))));
+      written?.();
       open.focus();
     } catch (error) {
       const fault = /** @type {Fault} */ (error);

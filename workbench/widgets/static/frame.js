@@ -49,7 +49,7 @@ export function splitter(app, label, orientation, size) {
 /**
  * Follows the width of the view and sets its height.
  * @param {App} app
- * @param {{table: () => number, rules: () => number, states: () => number}} need how many px the parts would like
+ * @param {{table: () => number, rules: () => number, states: () => number, banner: () => number}} need how many px the parts would like
  * @param {{main: HTMLElement, rules: HTMLElement, body: HTMLElement}} parts
  * @param {() => void} changed
  */
@@ -115,7 +115,7 @@ export function createFrame(app, need, parts, changed) {
     const here = `${summary.state} ${summary.path}`;
     const beside = need.rules() + (stacked() ? 60 : PANEL);
     const open = stacked() ? need.table() + beside : Math.max(need.table(), beside);
-    const wish = LINES + (summary.state === "open" ? open : need.states());
+    const wish = LINES + need.banner() + (summary.state === "open" ? open : need.states());
     if (here !== path) {
       path = here;
       height = remembered("height") ?? cellHeight(wish, innerHeight);

@@ -1,12 +1,13 @@
-/** The line on top: which file, how much is in it, undo and redo. @import {App, Part} from "./types.js" */
-import { button, fill, h, set, setOff } from "./dom.js";
+/** The line on top: which file, how much is in it, undo and redo. @import {App, FindingFacts, Part} from "./types.js" */
+import { button, fill, h, prose, set, setOff } from "./dom.js";
+import { FINDING_ICONS } from "./findings.js";
 import { icon } from "./icons.js";
 import { bytes, count, dtypeWords, plural } from "./text.js";
 
 const WHOLE = "\u0000";
 
-/** @param {App} app @returns {Part} */
-export function createHeader(app) {
+/** @param {App} app @param {(severity: FindingFacts["severity"]) => void} look shows the findings of a severity @returns {Part} */
+export function createHeader(app, look) {
   const mark = h("span", { class: "wb-filemark" });
   const name = h("b", { class: "wb-name" });
   const part = h("select", { class: "wb-select wb-part", "aria-label": "Top-level key", hidden: true });
@@ -15,6 +16,13 @@ export function createHeader(app) {
   const bar = h("span", { class: "wb-dtypes", "aria-hidden": "true" });
   const words = h("span", { class: "wb-second2" });
   const facts = h("span", { class: "wb-facts" }, amount, bar, words);
+  const counts = (/** @type {FindingFacts["severity"][]} */ (["error", "warning", "note"])).map((severity) => {
+    const n = h("span");
+    const node = h("button", { type: "button", class: `wb-count wb-f-${severity}` }, icon(FINDING_ICONS[severity]), n);
+    app.on(node, "click", () => look(severity));
+    return { severity, n, node };
+  });
+  const found = h("span", { class: "wb-counts", role: "group", "aria-label": "Findings" }, ...counts.map(({ node }) => node));
   const burn = h("select", { class: "wb-select wb-burn", "aria-label": "For which Burn" });
   const undo = button("", { icon: "undo", kind: "tool", label: "Undo" });
   const redo = button("", { icon: "redo", kind: "tool", label: "Redo" });
@@ -22,7 +30,7 @@ export function createHeader(app) {
   other.hidden = true;
   const title = h("span", { class: "wb-title" }, mark, name, part, kind);
   const tools = h("span", { class: "wb-tools" }, burn, other, undo, redo);
-  const el = h("header", { class: "wb-header", "aria-label": "Checkpoint", "data-region": "header" }, title, facts, tools);
+  const el = h("header", { class: "wb-header", "aria-label": "Checkpoint", "data-region": "header" }, title, facts, found, tools);
   let options = "";
   let versions = "";
 
@@ -49,8 +57,8 @@ export function createHeader(app) {
     el.classList.toggle("wb-broken", summary.state === "error");
     name.textContent = summary.name;
     set(name, "title", summary.path || null);
-    kind.textContent = open ? summary.kind : summary.state === "error" ? "cannot be opened" : "No checkpoint open";
-    facts.hidden = undo.hidden = redo.hidden = burn.hidden = !open;
+    fill(kind, ...prose(open ? summary.kind : summary.state === "error" ? "cannot be opened" : "No checkpoint open"));
+    found.hidden = facts.hidden = undo.hidden = redo.hidden = burn.hidden = !open;
     other.hidden = summary.state !== "error";
     const keys = summary.top_level_keys ?? [];
     part.hidden = !open || keys.length === 0;
@@ -76,6 +84,14 @@ export function createHeader(app) {
       return piece;
     }));
     words.textContent = dtypeWords(summary.dtypes);
+    const { items } = app.findings();
+    for (const { severity, n, node } of counts) {
+      const many = items.filter((finding) => finding.severity === severity).length;
+      n.textContent = count(many);
+      node.classList.toggle("wb-none", many === 0);
+      set(node, "aria-label", `${plural(many, severity)}, show`);
+      set(node, "title", plural(many, severity));
+    }
     step(undo, "Undo", "Ctrl+Z", summary.undo);
     step(redo, "Redo", "Ctrl+Shift+Z", summary.redo);
   }

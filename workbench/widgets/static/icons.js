@@ -25,7 +25,9 @@ const PATHS = {
   copy: "M5.75 5.75h7.5v7.5h-7.5zM3.5 10.25H2.75v-7.5h7.5v.75",
   undo: "M5.5 2.5 2.5 5.5l3 3M2.75 5.5h6.5a4 4 0 0 1 0 8H6",
   redo: "M10.5 2.5l3 3-3 3M13.25 5.5h-6.5a4 4 0 0 0 0 8H10",
+  download: "M8 2.5v7.5M4.5 6.75 8 10.25l3.5-3.5M2.75 13.25h10.5",
   search: "M7 2.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9M10.3 10.3l3.7 3.7",
+  dots: "fM3 7h2v2H3zM7 7h2v2H7zM11 7h2v2h-2z",
   grip: "fM5 3h2v2H5zM9 3h2v2H9zM5 7h2v2H5zM9 7h2v2H9zM5 11h2v2H5zM9 11h2v2H9z",
 };
 

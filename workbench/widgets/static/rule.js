@@ -242,7 +242,7 @@ export function createRule(app, host, first) {
           const again = offered.has(finding.repair?.label);
           offered.add(finding.repair?.label);
           return h("div", { class: `wb-lint wb-f-${finding.severity}`, title: [finding.text, finding.next].filter(Boolean).join(" ") },
-            icon(FINDING_ICONS[finding.severity]), h("span", {}, h("span", { class: "wb-hidden" }, `${finding.severity}: `), finding.text), !again && mend(app, finding, "small"));
+            icon(FINDING_ICONS[finding.severity]), h("span", {}, h("span", { class: "wb-hidden" }, `${finding.severity}: `), finding.text), !again && mend(app, finding, { kind: "small" }));
         }));
         if (inside) el.focus();
       }

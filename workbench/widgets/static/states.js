@@ -85,32 +85,3 @@ export function createStates(app) {
   const focus = () => /** @type {HTMLElement | null} */ (el.querySelector("button.wb-primary, input"))?.focus();
   return { el, update, focus: () => (app.summary().state === "empty" ? /** @type {HTMLElement | null} */ (el.querySelector("input"))?.focus() : focus()) };
 }
-
-/** One line above everything: a kernel that is gone, or an error without a better place. @param {App} app */
-export function createBanner(app) {
-  const el = h("div", { class: "wb-banner", hidden: true });
-  const close = button("Close", { kind: "small", icon: "x" });
-  let sticky = false;
-  app.on(close, "click", () => {
-    el.hidden = true;
-    /** @type {HTMLElement | null} */ (app.root.querySelector('[role="treegrid"] [tabindex="0"], input'))?.focus();
-  });
-  return {
-    el,
-    /** @param {"well" | "busy" | "gone"} health */
-    health(health) {
-      sticky = health !== "well";
-      el.hidden = !sticky;
-      el.setAttribute("role", "status");
-      if (health === "gone") fill(el, icon("octagon"), h("b", {}, "The kernel has stopped."), " What you see is the last state. Run the cell again to go on.");
-      if (health === "busy") fill(el, icon("octagon"), h("b", {}, "The kernel has not answered yet."), " It may be busy with another cell; what you did waits for it.");
-    },
-    /** @param {Fault} fault */
-    fail(fault) {
-      if (sticky) return;
-      el.setAttribute("role", "alert");
-      fill(el, icon("octagon"), h("span", {}, h("b", {}, fault.title), " ", [fault.cause, fault.next].filter(Boolean).join(" ")), h("span", { class: "wb-space" }), close);
-      el.hidden = false;
-    },
-  };
-}

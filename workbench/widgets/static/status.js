@@ -3,7 +3,7 @@ import { button, fill, h, kbd } from "./dom.js";
 import { LIST } from "./keys.js";
 import { collisionWords, count, equation } from "./text.js";
 
-/** @param {App} app @returns {Part & {say(text: string): void, toggleKeys(): void, keys: HTMLElement}} */
+/** @param {App} app @returns {Part & {say(text: string): void, toggleKeys(): void, job(): void, keys: HTMLElement}} */
 export function createStatus(app) {
   const line = h("span", { class: "wb-live" });
   const spoken = h("span", { class: "wb-hidden", role: "status", "aria-live": "polite" });
@@ -49,9 +49,11 @@ export function createStatus(app) {
     const summary = app.summary();
     if (summary.state !== "open") return fill(line);
     const red = summary.n_collisions > 0;
+    const job = app.job();
     return fill(line,
       h("span", { class: red ? "wb-red" : "", "data-equation": true }, ...equation(summary.equation, summary.top_level_key).map(([text, bold]) => (bold ? h("b", {}, text) : text))),
       h("span", { class: red ? "wb-red" : "" }, collisionWords(summary.n_collisions, summary.blocked !== null)),
+      job.state === "running" && h("span", { class: "wb-jobword" }, `${job.kind === "export" ? "exporting" : "writing"} ${job.percent} %`),
       h("span", {}, `${count(summary.counts.remapped)} remapped, ${count(summary.counts.reindexed)} reindexed`),
       summary.burn && h("span", { class: "wb-extra" }, summary.burn),
       summary.reindex && h("span", { class: "wb-extra" }, summary.reindex),
@@ -80,6 +82,8 @@ export function createStatus(app) {
       clearTimeout(clear);
       clear = setTimeout(show, 6000, "");
     },
+    /** How far a job is; its end is said where its outcome stands. */
+    job: paint,
     focus: () => help.focus(),
   };
 }

@@ -145,3 +145,21 @@ export function elide(parts, max) {
   const head = dropped ? [["….", /** @type {Mark} */ ("dim")]] : [];
   return [...head, ...list.flat()];
 }
+
+/** "27.9 of 46.8 MB": both in the unit of the whole. @param {number} done @param {number} total */
+export function ofBytes(done, total) {
+  const whole = bytes(total);
+  const [number, unit] = whole.split(" ");
+  if (unit === "B") return `${count(done)} of ${whole}`;
+  const power = ["kB", "MB", "GB", "TB", "PB"].indexOf(unit) + 1;
+  return `${(done / 1000 ** power).toFixed(number.split(".")[1]?.length ?? 0)} of ${whole}`;
+}
+
+/** "1 s left", "2 min left"; rounded up, so that it never says nothing is left. @param {number | null} seconds */
+export function timeLeft(seconds) {
+  if (seconds === null) return "";
+  const whole = Math.max(1, Math.ceil(seconds));
+  if (whole < 100) return `${whole} s left`;
+  const minutes = Math.ceil(whole / 60);
+  return minutes < 100 ? `${minutes} min left` : `${Math.floor(minutes / 60)} h ${minutes % 60} min left`;
+}

@@ -53,13 +53,13 @@ export interface Summary {
   counts: Record<Exclude<Chip, "differs">, number>;
   equation: { found: number; out: number; skipped: number; collision: number; outside: number };
   n_collisions: number;
-  blocked: { title: string; text: string } | null;
+  blocked: { title: string; text: string; skip: string } | null; // skip: the label of the repair that leaves tensors out
   burn: string;
   reindex: string;
   plan: { number: number; ms: number };
   undo: string | null;
   redo: string | null;
-  export: { folder: string; files: { name: string; note: string; format: string; on: boolean }[] };
+  export: ExportChoices;
   error: Fault | null;
   folder: { path: string; nbytes: number }[];
   target: TargetFacts | null;
@@ -78,6 +78,7 @@ export interface FindingFacts {
   rule: number | null;
   repair: RepairFacts | null;
 }
+export interface BannerFacts { finding: number; title: string; text: string; owner: string; danger: boolean }
 export interface Explained {
   revision: number;
   known: boolean;
@@ -135,7 +136,46 @@ export interface GroupsAnswer {
   groups: { name: string; values: string[]; n_values: number }[];
   first_hit: { before: Parts; after: Parts } | null;
 }
-export interface ExportAnswer { folder: string; paths: string[]; nbytes: number; code: string }
+/** What can be chosen for an export of this plan, and what is chosen at first. */
+export interface ExportChoices {
+  folder: string;
+  formats: string[];
+  cast: string; // the dtype that all floats get; "" for their own, "several"
+  has_floats: boolean;
+}
+export interface ExportOptions { formats: string[]; ties: string; precision: string; shard_size: string }
+/** The files of one format; `problem` says why they cannot be written. */
+export interface ExportFiles { format: string; names: string[]; note: string; nbytes: number | null; problem: string; why: string }
+export interface ExportCheck {
+  files: ExportFiles[];
+  n_files: number;
+  nbytes: number;
+  n_replaced: number;
+  n_tied: number;
+  problem: string;
+}
+export interface ExportAnswer { folder: string; paths: string[]; nbytes: number; code: string; changes: string[]; n_changes: number }
+export interface FixAnswer { path: string; n_tensors: number; nbytes: number; left_out: string[] }
+
+/** The work that takes its time: one at a time, told by the trait `job`. */
+export interface JobFacts {
+  id: number; // 0 before the first
+  state: "idle" | "running" | "done" | "failed" | "cancelled";
+  kind: "export" | "fix";
+  name: string; // of the checkpoint
+  file: string;
+  step: "write" | "verify";
+  done: number; // bytes of this step
+  total: number;
+  percent: number; // of both steps
+  seconds_left: number | null;
+  files: { name: string; state: "waiting" | "writing" | "checking" | "written"; percent: number }[];
+  more: string;
+  stopping: boolean;
+  result: any;
+  error: Fault | null;
+}
+export interface Jobs { export: ExportAnswer; fix: FixAnswer }
 
 /** Each question with what it takes and what it is answered with. */
 export interface Questions {
@@ -145,7 +185,7 @@ export interface Questions {
   repeat: [{ id: string }, { repeats: boolean }];
   step_find: [{ from: number; direction: 1 | -1 }, { row: number; number: number; n_found: number }];
   inspect: [{ id: string }, Inspected];
-  fix: [{ path: string; top_level_key: string | null; overwrite: boolean }, { path: string; n_tensors: number; nbytes: number; left_out: string[] }];
+  fix: [{ path: string; top_level_key: string | null; overwrite: boolean }, { job: number }];
   explain: [{ text: string }, Explained];
   repair_explained: [{ repair: number; revision: number }, { label: string }];
   repair: [{ finding: number; revision: number }, { label: string }];
@@ -171,8 +211,11 @@ export interface Questions {
   open: [{ path: string }, {}];
   code: [{ language: string }, { text: string }];
   paste_rules: [{ text: string }, { n: number; left: string[] }];
-  check_folder: [{ folder: string; formats: string[] }, { n_replaced: number; problem: string }];
-  export: [{ folder: string; overwrite: boolean; formats: string[] }, ExportAnswer];
+  check_export: [{ folder: string } & ExportOptions, ExportCheck];
+  export: [{ folder: string; overwrite: boolean } & ExportOptions, { job: number }];
+  cast_floats: [{ dtype: string | null }, {}];
+  skip_collided: [{}, { n: number }];
+  cancel: [{ job: number }, { stopping: boolean }];
 }
 export type Ask = <K extends keyof Questions>(name: K, args: Questions[K][0]) => Promise<Questions[K][1]>;
 
@@ -186,17 +229,21 @@ export interface Model {
 }
 
 export type Health = "well" | "busy" | "gone";
-export interface Wire { ask: Ask; onHealth(callback: (health: Health) => void): void }
+export type Run = <K extends keyof Jobs>(name: K, args: Questions[K][0]) => Promise<Jobs[K]>;
+export interface Wire { ask: Ask; run: Run; onHealth(callback: (health: Health) => void): void }
 
 /** What every part of one view is handed. */
 export interface App {
   ask: Ask;
+  /** Starts a job; resolves with its result, rejects with what went wrong ("cancelled" too) or with why it did not start. */
+  run: Run;
+  job(): JobFacts;
   signal: AbortSignal;
   root: HTMLElement;
   summary(): Summary;
   rules(): Rule[];
   table(): Table;
-  findings(): { revision: number; items: FindingFacts[]; n: number };
+  findings(): { revision: number; items: FindingFacts[]; n: number; banner: BannerFacts | null };
   revision(): number;
   /** Listens for as long as the view lives. */
   on<K extends keyof HTMLElementEventMap>(node: EventTarget, type: K, run: (event: HTMLElementEventMap[K]) => void): void;
@@ -209,6 +256,8 @@ export interface App {
   undo(direction: "undo" | "redo"): void;
   /** Brings a tab of the panel to the front, with the focus. */
   show(tab: string): void;
+  /** Gives the focus to the table, or to what stands in its place. */
+  home(): void;
 }
 
 export interface Part {

@@ -1,4 +1,4 @@
-/** @import {Ask, Fault, Health, Model, Wire} from "./types.js" */
+/** @import {Ask, Fault, Health, JobFacts, Model, Run, Wire} from "./types.js" */
 
 /** How long a question may stay without an answer before the view says so. */
 const PATIENCE_MS = 10_000;
@@ -9,7 +9,7 @@ function fault(title, code) {
 }
 
 /**
- * Questions to the kernel: each gets an id and exactly one answer. The promise rejects with the kernel's error as it came. When the
+ * Questions to the kernel, and jobs that they start: each question gets an id and exactly one answer. The promise rejects with the kernel's error as it came. When the
  * kernel is gone all open questions reject with code "gone"; being slow only changes the health, the answer is still awaited.
  * @param {Model} model
  * @param {AbortSignal} signal ends everything; open questions are then never answered
@@ -20,6 +20,8 @@ export function connect(model, signal, patience = PATIENCE_MS) {
   const prefix = Math.random().toString(36).slice(2, 10);
   /** @type {Map<string, {resolve: (value: any) => void, reject: (fault: Fault) => void, timer: any}>} */
   const open = new Map();
+  /** Those who wait for the end of a job, by its number. @type {Map<number, {resolve: (value: any) => void, reject: (fault: Fault) => void}>} */
+  const jobs = new Map();
   /** @type {Set<string>} */
   const late = new Set();
   /** @type {((health: Health) => void)[]} */
@@ -36,13 +38,15 @@ export function connect(model, signal, patience = PATIENCE_MS) {
   }
   function gone() {
     become("gone");
-    const all = [...open.values()];
+    const all = [...open.values()], waiting = [...jobs.values()];
     open.clear();
+    jobs.clear();
     late.clear();
     for (const question of all) {
       clearTimeout(question.timer);
       question.reject(fault("The kernel has stopped.", "gone"));
     }
+    for (const waits of waiting) waits.reject(fault("The kernel has stopped.", "gone"));
   }
   function onLive() {
     if (model.comm_live === true) become("well");
@@ -87,5 +91,27 @@ export function connect(model, signal, patience = PATIENCE_MS) {
         gone();
       }
     });
-  return { ask, onHealth: (listener) => void listeners.push(listener) };
+
+  function onJob() {
+    /** @type {JobFacts} */
+    const job = model.get("job");
+    if (job.state === "running") return;
+    const waits = jobs.get(job.id);
+    jobs.delete(job.id);
+    if (job.state === "done") waits?.resolve(job.result);
+    else waits?.reject(/** @type {Fault} */ (job.error));
+  }
+  model.on("change:job", onJob);
+  signal.addEventListener("abort", () => model.off("change:job", onJob));
+
+  /** @type {Run} */
+  const run = async (name, args) => {
+    const { job: id } = await ask(name, args);
+    return new Promise((resolve, reject) => {
+      jobs.set(id, { resolve, reject });
+      // A short one may have ended before its number was known here.
+      onJob();
+    });
+  };
+  return { ask, run, onHealth: (listener) => void listeners.push(listener) };
 }

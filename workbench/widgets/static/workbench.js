@@ -1,5 +1,6 @@
 /** The checkpoint workbench: one file, its keys, the rules and what they make of them. @import {App, Fault, Model} from "./types.js" */
 import { isField, h, set } from "./dom.js";
+import { createBanner } from "./banner.js";
 import { createExport } from "./export.js";
 import { createFindings } from "./findings.js";
 import { createFrame } from "./frame.js";
@@ -8,7 +9,7 @@ import { createInspector } from "./inspector.js";
 import { isForHost, nameOf } from "./keys.js";
 import { createPanel } from "./panel.js";
 import { createRules } from "./rules.js";
-import { createBanner, createStates } from "./states.js";
+import { createStates } from "./states.js";
 import { createStatus } from "./status.js";
 import { createTable } from "./table.js";
 import { createTarget } from "./target.js";
@@ -24,6 +25,8 @@ function render({ model, el, signal: outer }) {
   /** @type {App} */
   const app = {
     ask: wire.ask,
+    run: wire.run,
+    job: () => model.get("job"),
     signal,
     root,
     summary: () => model.get("summary"),
@@ -36,6 +39,7 @@ function render({ model, el, signal: outer }) {
     fail: (fault) => banner.fail(fault),
     tell: (name, args) => app.ask(name, args).then(() => undefined, (/** @type {Fault} */ fault) => banner.fail(fault)),
     show: (tab) => panel.show(tab, true),
+    home: () => (app.summary().state === "open" ? table : states).focus(),
     undo(direction) {
       if (app.summary()[direction] === null) return app.say(`Nothing to ${direction}.`);
       app.ask(direction, {}).then(({ label }) => app.say(`${direction === "undo" ? "Undone" : "Redone"}: ${label}`), banner.fail);
@@ -43,7 +47,10 @@ function render({ model, el, signal: outer }) {
   };
   const banner = createBanner(app);
   const status = createStatus(app);
-  const header = createHeader(app);
+  const header = createHeader(app, (severity) => {
+    findings.only(severity);
+    panel.show("Findings", true);
+  });
   const inspector = createInspector(app);
   const findings = createFindings(app);
   const table = createTable(app, { look: inspector.show, open: () => panel.show("Inspector", true) });
@@ -52,19 +59,21 @@ function render({ model, el, signal: outer }) {
   const states = createStates(app);
 
   const body = h("div", { class: "wb-body" });
-  const frame = createFrame(app, { table: table.need, rules: rules.need, states: () => states.el.scrollHeight }, { main: table.el, rules: rules.el, body }, () => {
+  const frame = createFrame(app, { table: table.need, rules: rules.need, states: () => states.el.scrollHeight, banner: banner.height }, { main: table.el, rules: rules.el, body }, () => {
     table.fit();
     rules.fit();
     panel.update();
   });
   body.append(table.el, frame.top, frame.side, h("div", { class: "wb-side" }, rules.el, frame.rules, panel.el));
-  root.append(header.el, banner.el, body, states.el, status.keys, status.el, frame.grip);
+  // Tab into the view lands on what the banner offers: it comes first, and the style sheet puts it below the header.
+  root.append(banner.el, header.el, body, states.el, status.keys, status.el, frame.grip);
   el.append(root);
 
   /** @param {number} by */
   function region(by) {
     const open = app.summary().state === "open";
     const parts = open ? [header, table, rules, panel, status] : [header, states, status];
+    if (banner.height() > 0) parts.splice(1, 0, banner);
     const at = parts.findIndex((part) => part.el.contains(document.activeElement));
     const next = at < 0 ? (by > 0 ? 1 : parts.length - 1) : (at + by + parts.length) % parts.length;
     if (parts[next] === rules) panel.show("Rules");
@@ -123,10 +132,10 @@ function render({ model, el, signal: outer }) {
     set(root, "aria-label", summary.name ? `Workbench, ${summary.name}` : "Workbench");
     root.dataset.state = summary.state;
     body.hidden = !open;
-    for (const part of [header, states, status]) part.update();
+    for (const part of [header, banner, states, status]) part.update();
     frame.update();
     if (open) for (const part of [table, rules, panel]) part.update();
-    if (focused && !root.contains(document.activeElement)) (open ? table : states).focus();
+    if (focused && !root.contains(document.activeElement)) app.home();
   }
   // The traits of one change come one by one: drawn once, when all are here.
   const changed = () => {
@@ -135,9 +144,17 @@ function render({ model, el, signal: outer }) {
   };
   const traits = ["change:revision", "change:summary", "change:rules", "change:table", "change:findings"];
   for (const trait of traits) model.on(trait, changed);
+  // Ten times a second while something is written: only what says how far it is.
+  const worked = () => {
+    if (app.summary().state !== "open") return;
+    status.job();
+    panel.update();
+  };
+  model.on("change:job", worked);
   wire.onHealth(banner.health);
   signal.addEventListener("abort", () => {
     for (const trait of traits) model.off(trait, changed);
+    model.off("change:job", worked);
     root.remove();
   });
   const stop = () => control.abort();

@@ -1,5 +1,6 @@
 //! burn-import 0.20: renaming and its tree of lists and maps are public, loads need a compiled model.
 
+mod record;
 #[path = "../../shared/serve.rs"]
 mod serve;
 
@@ -34,6 +35,7 @@ fn answer(question: &Value) -> Value {
         Some("remap") => remapped(question),
         Some("read") => read(question),
         Some("load") => load(question),
+        Some("save" | "load record") => record::record::<B>(question),
         _ => json!({"error": "no such question"}),
     }
 }

@@ -1,0 +1,242 @@
+"""The Export panel: what will be written, how far it is, how it ended. WORKBENCH_PICTURES=docs keeps the pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from playwright.sync_api import Locator, expect
+from safetensors.numpy import save_file
+
+import workbench as wb
+
+if TYPE_CHECKING:
+    from conftest import LabPage, LabServer
+
+# The writer stands still at so many bytes, until it is let go or cancelled.
+HELD = """
+import threading
+import workbench as wb
+from workbench.exporting.progress import Meter
+
+go_on, add = threading.Event(), Meter.add
+
+def held(meter, nbytes):
+    add(meter, nbytes)
+    if meter._done >= {stop} and not go_on.is_set():
+        meter._tell(0.0)
+    while meter._done >= {stop} and not go_on.wait(0.01):
+        meter._check()
+
+Meter.add = held
+wb.Workbench({file!r})
+"""
+
+
+def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("WORKBENCH_PICTURES", tmp_path))
+    lab.page.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+
+def weights(server: LabServer, name: str, dtype: type = np.float32) -> dict[str, np.ndarray]:
+    """Four megabytes in eight tensors, in the file `name`."""
+    made = {f"layers.{n}.weight": np.full((64, 2048), n, dtype) for n in range(8)}
+    save_file(made, server.root / name)
+    return made
+
+
+def held_notebook(lab: LabPage, file: str, stop: int) -> Locator:
+    """The workbench of a notebook whose export stands still at `stop` bytes until `let_go`."""
+    source = HELD.format(stop=stop, file=file)
+    cell = {"cell_type": "code", "id": "held", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
+    name = f"held-{file}.ipynb"
+    (lab.server.root / name).write_text(json.dumps(notebook), "utf-8")
+    lab.open_notebook(name)
+    lab.run_all()
+    lab.workbench().wait_for()
+    return lab.workbench()
+
+
+def let_go(lab: LabPage) -> None:
+    lab.page.evaluate(
+        """() => {
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            return kernel.requestExecute({code: "go_on.set()"}).done.then(() => true);
+        }"""
+    )
+
+
+def panel(view: Locator) -> Locator:
+    view.get_by_role("tab", name="Export").click()
+    return view.get_by_role("tabpanel", name="Export")
+
+
+def button(panel: Locator) -> Locator:
+    """The button that writes, whatever its words are."""
+    return panel.locator(".wb-exportline .wb-primary")
+
+
+def test_ticked_files_are_counted_measured_and_written(lab: LabPage, tmp_path: Path) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = panel(lab.workbench())
+    npz = view.get_by_label("model.npz")
+    expect(npz).to_be_checked()
+    expect(view.locator("[data-format=safetensors]")).to_contain_text("136 B")
+    before = button(view).inner_text()
+    npz.uncheck()
+    view.get_by_label("model.pt").check()
+    expect(button(view)).to_have_text(before)
+    view.get_by_label("model.pt").uncheck()
+    expect(button(view)).not_to_have_text(before)
+    view.get_by_label("Folder", exact=True).fill("ticked")
+    button(view).click()
+    expect(view.get_by_text('wb.load_export("ticked")')).to_be_visible()
+    assert "ticked/model.safetensors" in view.locator(".wb-paths").inner_text()
+    assert (lab.server.root / "ticked" / "model.safetensors").exists()
+    assert not (lab.server.root / "ticked" / "model.npz").exists()
+    picture(lab, "export-done", tmp_path)
+    assert lab.errors == []
+
+
+def test_a_running_export_tells_its_progress_and_goes_on_while_one_works(lab: LabPage, tmp_path: Path) -> None:
+    made = weights(lab.server, "held.safetensors")
+    view = held_notebook(lab, "held.safetensors", 2_500_000)
+    shown = panel(view)
+    shown.get_by_label("Folder", exact=True).fill("held")
+    button(shown).click()
+    expect(shown.get_by_role("progressbar")).to_be_visible()
+    expect(shown.get_by_text("Writing model.")).to_be_visible()
+    expect(shown.locator(".wb-amount")).to_contain_text(" of ")
+    expect(view.locator(".wb-status")).to_contain_text("exporting ")
+    expect(shown.get_by_text("Cancelling leaves the folder as it was.")).to_be_visible()
+    assert not (lab.server.root / "held").exists()
+    picture(lab, "export-running", tmp_path)
+
+    # The kernel answers meanwhile: a rule is typed, and the table follows.
+    view.get_by_role("row").nth(1).click()
+    lab.page.keyboard.press("n")
+    lab.page.keyboard.type("layers")
+    expect(view.get_by_role("group", name="Rule 1, 8 keys")).to_be_visible()
+
+    let_go(lab)
+    expect(view.get_by_text('wb.load_export("held")')).to_be_visible()
+    expect(button(shown)).to_be_visible()
+    model = wb.load_export(lab.server.root / "held")
+    assert np.array_equal(model["layers"]["7"]["weight"], made["layers.7.weight"])
+    assert lab.errors == []
+
+
+def test_cancel_leaves_the_folder_as_it_was(lab: LabPage, tmp_path: Path) -> None:
+    weights(lab.server, "stopped.safetensors")
+    folder = lab.server.root / "stopped"
+    folder.mkdir(exist_ok=True)
+    (folder / "model.npz").write_text("mine")
+    view = held_notebook(lab, "stopped.safetensors", 2_500_000)
+    shown = panel(view)
+    shown.get_by_label("Folder", exact=True).fill("stopped")
+    expect(button(shown)).to_have_text("Replace 1 file")
+    expect(shown.get_by_text("1 file will be replaced")).to_be_visible()
+    button(shown).focus()
+    lab.page.keyboard.press("Enter")
+    cancel = shown.get_by_role("button", name="Cancel")
+    expect(cancel).to_be_focused()
+    lab.page.keyboard.press("Enter")
+    expect(shown.get_by_text("The folder is as it was.")).to_be_visible()
+    expect(button(shown)).to_be_focused()
+    assert [path.name for path in folder.iterdir()] == ["model.npz"]
+    assert (folder / "model.npz").read_text() == "mine"
+    picture(lab, "export-cancelled", tmp_path)
+    assert lab.errors == []
+
+
+def test_files_that_are_there_are_replaced_only_when_it_was_said(lab: LabPage, tmp_path: Path) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = panel(lab.workbench())
+    view.get_by_label("Folder", exact=True).fill("twice")
+    button(view).click()
+    expect(view.get_by_text('wb.load_export("twice")')).to_be_visible()
+    n = len(list((lab.server.root / "twice").iterdir()))
+    expect(button(view)).to_have_text(f"Replace {n} files")
+    expect(view.get_by_text(f"{n} files will be replaced")).to_be_visible()
+    picture(lab, "export-replaces", tmp_path)
+    button(view).click()
+    expect(view.get_by_text(f"Wrote {n} files")).to_be_visible()
+
+
+def test_a_blocked_export_says_why_and_offers_the_ways_out(lab: LabPage, tmp_path: Path) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = lab.workbench()
+    shown = panel(view)
+    view.get_by_role("row").nth(1).click()
+    lab.page.keyboard.press("n")
+    lab.page.keyboard.type(r"conv[12]\.")
+    expect(shown.get_by_text("Export is blocked: 1 remapped key is claimed twice.")).to_be_visible()
+    expect(button(shown)).to_have_attribute("aria-disabled", "true")
+    expect(button(shown)).to_have_accessible_name(
+        re.compile("^Export .* files, not possible: Export is blocked: 1 remapped key")
+    )
+    button(shown).focus()
+    expect(button(shown)).to_be_focused()
+    picture(lab, "export-blocked", tmp_path)
+    shown.get_by_role("button", name="Skip conv.conv2.weight").click()
+    expect(shown.get_by_text("Export is blocked")).to_be_hidden()
+    expect(view.get_by_role("button", name="Skipped 1")).to_be_visible()
+
+
+def test_floats_are_cast_and_the_cast_is_undone(lab: LabPage) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = lab.workbench()
+    shown = panel(view)
+    size = shown.locator("[data-format=safetensors]")
+    expect(size).to_contain_text("136 B")
+    shown.get_by_label("Floats", exact=True).select_option("float16")
+    expect(size).to_contain_text("68 B")
+    shown.get_by_label("Folder", exact=True).fill("halved")
+    button(shown).click()
+    expect(shown.get_by_text("cast from float32 to float16").first).to_be_visible()
+    assert wb.load_export(lab.server.root / "halved")["conv"]["conv1"]["bias"].dtype == np.float16
+    view.get_by_role("button", name="Undo").click()
+    expect(shown.get_by_label("Floats", exact=True)).to_have_value("")
+    expect(size).to_contain_text("136 B")
+
+
+def test_the_code_is_shown_in_either_language(lab: LabPage) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = panel(lab.workbench())
+    code = view.get_by_label("The same as code")
+    expect(code).to_contain_text("PytorchStore")
+    view.get_by_role("radio", name="Rust").press("ArrowRight")
+    expect(view.get_by_role("radio", name="Python")).to_be_focused()
+    expect(code).to_contain_text("import numpy")
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "high-contrast", "forced-colors", "narrow"])
+def test_the_panel_in_each_theme_and_narrow(lab: LabPage, tmp_path: Path, look) -> None:
+    weights(lab.server, f"look-{look}.safetensors")
+    if look == "narrow":
+        lab.page.set_viewport_size({"width": 980, "height": 900})
+    view = held_notebook(lab, f"look-{look}.safetensors", 10_500_000)
+    if look == "high-contrast":
+        lab.command("apputils:change-theme", theme="JupyterLab Dark High Contrast")
+        lab.page.locator("body[data-jp-theme-name='JupyterLab Dark High Contrast']").wait_for(state="attached")
+    else:
+        lab.theme("dark" if look == "dark" else "light")
+    if look == "forced-colors":
+        lab.page.emulate_media(forced_colors="active")
+    shown = panel(view)
+    expect(button(shown)).to_contain_text("files")
+    picture(lab, f"export-{look}", tmp_path)
+    button(shown).click()
+    expect(shown.get_by_text("written", exact=True).first).to_be_visible()
+    picture(lab, f"export-running-{look}", tmp_path)
+    bar = shown.get_by_role("progressbar")
+    assert bar.evaluate("(el) => el.firstElementChild.getBoundingClientRect().width") > 0
+    shown.get_by_role("button", name="Cancel").click()
+    expect(shown.get_by_text("The folder is as it was.")).to_be_visible()

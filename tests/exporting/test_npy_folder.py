@@ -1,0 +1,120 @@
+"""Tensors as .npy files in a folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from tests.exporting.made import ALL_DTYPES, EXTRA, HOSTILE_NAMES, bits, checkpoint_of, flat, tensor_of, values
+from workbench.core.tensor import dtype_named
+from workbench.exporting.items import Item
+from workbench.exporting.npy_folder import npy_folder
+
+
+def export(arrays, tmp_path: Path) -> Path:
+    plan = wb.Mapping(burn=None).plan(checkpoint_of(tmp_path / "net.safetensors", arrays))
+    wb.export(plan, tmp_path / "out", formats=["npy"])
+    return tmp_path / "out"
+
+
+def test_numpy_alone_reads_every_dtype(tmp_path):
+    arrays = {dtype: values(dtype, (3, 4), 5) for dtype in ALL_DTYPES}
+    folder = export(arrays, tmp_path) / "npy"
+    index = json.loads((folder / "index.json").read_text())["tensors"]
+    assert index.keys() == arrays.keys()
+    for name, facts in index.items():
+        array = np.load(folder / facts["file"], allow_pickle=False)
+        assert array.dtype.name == facts.get("stored", facts["dtype"])
+        assert ("stored" in facts) == (name in EXTRA.split())
+        assert list(array.shape) == facts["shape"] == [3, 4]
+        assert array.tobytes() == arrays[name].tobytes()
+
+
+def test_odd_shapes_come_back(tmp_path):
+    arrays = {
+        "scalar": values("float32", ()),
+        "empty": values("int16", (0, 3)),
+        "deep": values("uint8", (1,) * 31 + (2,)),
+    }
+    folder = export(arrays, tmp_path)
+    assert {name: bits(array) for name, array in flat(wb.load_export(folder)).items()} == {
+        name: bits(array) for name, array in arrays.items()
+    }
+
+
+def test_no_file_is_named_by_a_key(tmp_path):
+    arrays = {name: values("int8", (2,), n) for n, name in enumerate(filter(None, HOSTILE_NAMES))}
+    folder = export(arrays, tmp_path)
+    found = sorted(path.name for path in (folder / "npy").iterdir())
+    assert found == [*(f"{n:06}.npy" for n in range(len(arrays))), "index.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.safetensors", "out"]
+    index = json.loads((folder / "npy" / "index.json").read_text())["tensors"]
+    assert {name: np.load(folder / "npy" / facts["file"]).tobytes() for name, facts in index.items()} == {
+        name: array.tobytes() for name, array in arrays.items()
+    }
+
+
+def test_load_export_opens_an_export_that_has_only_the_folder(tmp_path):
+    arrays = {f"a.{dtype}": values(dtype, (2, 2), 3) for dtype in ALL_DTYPES}
+    found = flat(wb.load_export(export(arrays, tmp_path)))
+    assert {name: bits(array) for name, array in found.items()} == {name: bits(array) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("change", ["flip", "cut", "longer", "header", "missing", "index", "link-out"])
+def test_load_export_refuses_a_folder_that_was_changed(change, tmp_path):
+    folder = export({"a": values("float32", (4,)), "b": values("float32", (4,), 1)}, tmp_path)
+    path, index = folder / "npy" / "000001.npy", folder / "npy" / "index.json"
+    data = path.read_bytes()
+    if change == "flip":
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif change == "cut":
+        path.write_bytes(data[:-1])
+    elif change == "longer":
+        path.write_bytes(data + b"\0")
+    elif change == "header":
+        path.write_bytes(data.replace(b"<f4", b"<i4"))
+    elif change == "missing":
+        path.unlink()
+    elif change == "index":
+        index.write_bytes(index.read_bytes().replace(b"000001", b"000000"))
+    else:
+        index.write_bytes(index.read_bytes().replace(b"000001.npy", b"../../net.npy"))
+    with pytest.raises(wb.OpenError) as caught:
+        wb.load_export(folder)
+    assert caught.value.code in ("export-changed", "export-unreadable", "export-incomplete")
+
+
+def test_a_folder_of_an_earlier_export_is_replaced_whole(tmp_path):
+    arrays = {f"t{n}": values("float32", (3,), n) for n in range(4)}
+    folder = export(arrays, tmp_path)
+    plan = wb.Mapping(burn=None).plan(checkpoint_of(tmp_path / "small.safetensors", {"t0": arrays["t0"]}))
+    with pytest.raises(wb.ExportError) as caught:
+        wb.export(plan, folder, formats=["npy"])
+    assert caught.value.code == "files-exist"
+    wb.export(plan, folder, formats=["npy"], overwrite=True)
+    assert sorted(path.name for path in (folder / "npy").iterdir()) == ["000000.npy", "index.json"]
+    assert list(flat(wb.load_export(folder))) == ["t0"]
+
+
+def test_a_folder_with_files_of_others_in_it_is_never_replaced(tmp_path):
+    arrays = {"t": values("float32", (3,))}
+    plan = wb.Mapping(burn=None).plan(checkpoint_of(tmp_path / "net.safetensors", arrays))
+    (tmp_path / "out" / "npy").mkdir(parents=True)
+    (tmp_path / "out" / "npy" / "mine.npy").write_bytes(b"mine")
+    with pytest.raises(wb.ExportError) as caught:
+        wb.export(plan, tmp_path / "out", formats=["npy"], overwrite=True)
+    assert caught.value.code == "folder-holds-more"
+    assert (tmp_path / "out" / "npy" / "mine.npy").read_bytes() == b"mine"
+
+
+def test_a_dtype_that_numpy_has_not_is_refused_by_name():
+    tensor = replace(tensor_of("w", values("uint8", (4,))), dtype=dtype_named("float4_e2m1fn_x2"))
+    with pytest.raises(wb.ExportError) as caught:
+        npy_folder([Item("new.w", tensor)])
+    assert caught.value.code == "format-cannot-hold"
+    assert "'new.w'" in str(caught.value)

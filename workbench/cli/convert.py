@@ -1,0 +1,83 @@
+"""`workbench convert`: a file of weights as another kind of file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from workbench.checkpoint import open_checkpoint
+from workbench.cli.output import Printer, print_json
+from workbench.cli.progress import work
+from workbench.core.text import bytes_text, count_text
+from workbench.exporting.converting import ConvertResult, convert
+from workbench.exporting.progress import Cancel, Report
+
+if TYPE_CHECKING:
+    from workbench.exporting.mpk_file import Precision
+
+_SHOWN: Final = 50
+
+
+def run(
+    file: Path,
+    out: Path,
+    *,
+    top_level_key: str | None,
+    burn: str | None,
+    target: Path | None,
+    precision: Precision,
+    overwrite: bool,
+    verify: bool,
+    as_json: bool,
+) -> int:
+    """Write `out`, and say what is in it and what is not as in the source."""
+    checkpoint = open_checkpoint(file)
+
+    def write(report: Report | None, cancel: Cancel) -> int:
+        result = convert(
+            checkpoint,
+            out,
+            top_level_key=top_level_key,
+            burn=burn,
+            target=target,
+            precision=precision,
+            overwrite=overwrite,
+            verify=verify,
+            progress=report,
+            cancel=cancel,
+        )
+        done.append(result)
+        return 0
+
+    done: list[ConvertResult] = []
+    code = work(write, quiet=as_json)
+    for result in done:
+        (_print_json if as_json else _print)(result)
+    return code
+
+
+def _print(result: ConvertResult) -> None:
+    lines = Printer()
+    lines.line(str(result.path))
+    lines.line(f"{count_text(result.n_tensors, 'tensor')}, {bytes_text(result.nbytes)} written")
+    _list(lines, list(result.changes))
+    _list(lines, [f"left out: {key}: {why}" for key, why in result.left_out], "yellow")
+
+
+def _list(lines: Printer, found: list[str], style: str = "") -> None:
+    for text in found[:_SHOWN]:
+        lines.line(text, style)
+    if len(found) > _SHOWN:
+        lines.line(f"… {len(found) - _SHOWN:,} more such lines (--json has them all)", style)
+
+
+def _print_json(result: ConvertResult) -> None:
+    print_json(
+        {
+            "path": str(result.path),
+            "nbytes": result.nbytes,
+            "n_tensors": result.n_tensors,
+            "changes": list(result.changes),
+            "left_out": [{"key": key, "reason": why} for key, why in result.left_out],
+        }
+    )

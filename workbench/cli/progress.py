@@ -1,0 +1,85 @@
+"""How far an export is, on a terminal; and Ctrl+C, which stops it cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Final
+
+from workbench.errors import ExportCancelled, printable
+from workbench.exporting.progress import Cancel, Progress, Report
+
+__all__ = ["CANCELLED", "work"]
+
+CANCELLED: Final = 130
+"""The exit code after Ctrl+C, as shells have it."""
+
+_CLEAR: Final = "\r\x1b[K"
+
+
+class _Line:
+    """One line on stderr, drawn again and again."""
+
+    def __init__(self) -> None:
+        self._drawn = ""
+
+    def __call__(self, now: Progress) -> None:
+        percent = int(100 * now.done / now.total) if now.total else 0
+        verb = "Writing" if now.step == "write" else "Checking"
+        left = "" if now.seconds_left is None else f", {_left(now.seconds_left)} left"
+        text = printable(f"{verb} {now.file}: {percent} %{left}", max(20, shutil.get_terminal_size().columns - 1))
+        if text != self._drawn:
+            self._drawn = text
+            sys.stderr.write(_CLEAR + text)
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            sys.stderr.write(_CLEAR)
+            sys.stderr.flush()
+
+
+def work(run: Callable[[Report | None, Cancel], int], *, quiet: bool = False) -> int:
+    """The exit code of `run`, which is handed what to report to, and what to ask whether it was cancelled.
+
+    Nothing is reported where stderr is no terminal, or `quiet`. Ctrl+C cancels; a second one stops at once.
+    """
+    line = _Line() if not quiet and sys.stderr.isatty() else None
+    try:
+        with _interrupts() as cancelled:
+            return run(line, cancelled)
+    except ExportCancelled:
+        if line is not None:
+            line.end()
+            line = None
+        sys.stderr.write("Cancelled. Nothing was changed. [cancelled]\n")
+        return CANCELLED
+    finally:
+        if line is not None:
+            line.end()
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Cancel]:
+    asked = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _left(seconds: float) -> str:
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 100 else f"{round(whole / 60)} min"

@@ -1,0 +1,80 @@
+"""One zip file with a whole export in it: every file stored as it is, under one folder."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from workbench.exporting.checksums import crc32
+from workbench.exporting.files import differs
+from workbench.exporting.progress import Meter
+from workbench.exporting.zip_writer import ZipWriter
+
+__all__ = ["folder_in", "is_archive", "pack", "verify"]
+
+_SUFFIX: Final = ".zip"
+_ALIGNMENT: Final = 64
+_CHUNK: Final = 1 << 20
+_PLAIN: Final = "export"
+
+
+def is_archive(folder: Path) -> bool:
+    """Whether an export into `folder` is one zip file."""
+    return folder.name.lower().endswith(_SUFFIX)
+
+
+def folder_in(path: Path) -> str:
+    """The folder that the archive at `path` holds: what unzipping it makes is named like it."""
+    stem = path.name[: -len(_SUFFIX)].strip(" .")
+    return stem if stem and not any(char in '\\:*?"<>|' or char < " " for char in stem) else _PLAIN
+
+
+def pack(folder: Path, names: Sequence[str], path: Path, inside: str, meter: Meter) -> dict[str, int]:
+    """Write the files `names` of `folder` as a zip at `path`, under `inside`, and remove each one once it is in it.
+
+    The CRC-32 of each file. Dates are fixed: the same files give the same zip.
+    """
+    meter.begin(path.name, "write")
+    crcs = {}
+    with path.open("xb") as file, ZipWriter(file, alignment=_ALIGNMENT) as archive:
+        for name in names:
+            source = folder / name
+
+            def write(out: IO[bytes], source: Path = source) -> int:
+                return _copy(source, out, meter)
+
+            crcs[name] = archive.stream(f"{inside}/{name}", source.stat().st_size, write)
+            source.unlink()
+    return crcs
+
+
+def verify(path: Path, inside: str, crcs: dict[str, int], meter: Meter) -> None:
+    """Read the archive again, by another program than the one that wrote it. `ExportError` where a file differs."""
+    meter.begin(path.name, "verify")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = {entry.filename: entry for entry in archive.infolist()}
+            if found.keys() != {f"{inside}/{name}" for name in crcs}:
+                raise differs(path, "it does not hold the files that were written")
+            for name, crc in crcs.items():
+                with archive.open(found[f"{inside}/{name}"]) as file:
+                    read = 0
+                    while piece := file.read(_CHUNK):
+                        read = crc32(piece, read)
+                        meter.add(len(piece))
+                if read != crc:
+                    raise differs(path, f"{name} in it has other bytes")
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise differs(path, f"reading it again says: {error}") from error
+
+
+def _copy(source: Path, out: IO[bytes], meter: Meter) -> int:
+    crc = 0
+    with source.open("rb", buffering=0) as file:
+        while piece := file.read(_CHUNK):
+            out.write(piece)
+            crc = crc32(piece, crc)
+            meter.add(len(piece))
+    return crc

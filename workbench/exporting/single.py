@@ -1,0 +1,55 @@
+"""One part alone, a file or a folder: written beside its place, read back, then put there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from workbench.exporting import atomic, npy_folder
+from workbench.exporting.progress import Cancel, Meter, Report
+
+if TYPE_CHECKING:
+    from workbench.checkpoint import Checkpoint
+    from workbench.exporting.files import Part
+
+__all__ = ["write_single"]
+
+_HEAD: Final = 4096
+"""Bytes allowed for the head of a file when free space is checked."""
+
+
+def write_single(
+    path: Path,
+    part: Part,
+    checkpoint: Checkpoint,
+    *,
+    overwrite: bool,
+    verify: bool,
+    progress: Report | None = None,
+    cancel: Cancel | None = None,
+) -> int:
+    """Write `part`, whose only name is that of `path`, out of `checkpoint`; its bytes. Raises `ExportError`."""
+    meter = Meter(part.nbytes * (2 if verify else 1), progress, cancel)
+    with atomic.staged(
+        path.parent,
+        [path.name],
+        overwrite=overwrite,
+        sources=sources_of(checkpoint),
+        needed=part.nbytes + _HEAD,
+        folders={path.name: npy_folder.OWN} if part.format == "npy" else {},
+    ) as staging:
+        crcs = part.write(staging, meter)
+        if verify:
+            part.verify(staging, crcs, meter)
+        written = staging / path.name
+        return sum(file.stat().st_size for file in (written.iterdir() if written.is_dir() else [written]))
+
+
+def sources_of(checkpoint: Checkpoint) -> list[str]:
+    """The files that the tensors lie in: one, or the shards."""
+    files = {checkpoint.path: None}
+    for tensor in checkpoint.tensors:
+        source = tensor.storage.source
+        if source is not None and source.path is not None:
+            files[source.path] = None
+    return list(files)
