@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HELD = """
 import threading
 import workbench as wb
-from workbench.exporting.progress import Meter
+from workbench.writing.progress import Meter
 
 go_on, add = threading.Event(), Meter.add
 

@@ -7,15 +7,15 @@ import re
 
 import numpy as np
 import pytest
+from tests.exporting.test_mpk_file import ids_in, written
 
 import workbench as wb
 from tests.burn import oracle
-from tests.exporting.made import checkpoint_of
-from tests.exporting.test_mpk_file import ids_in, written
+from tests.writing.made import checkpoint_of
 from workbench.exporting import export
-from workbench.exporting.items import Item
-from workbench.exporting.mpk_file import mpk_record
 from workbench.target import Target
+from workbench.writing.items import Item
+from workbench.writing.mpk_file import mpk_record
 
 PROJECT = "burn-import-0.20"
 SOURCE = oracle.PROJECTS / PROJECT / "src" / "record.rs"

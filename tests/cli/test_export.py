@@ -183,7 +183,7 @@ def test_json_has_no_progress_beside_it(tmp_path):
 
 HELD = """
 import sys, threading
-from workbench.exporting.progress import Meter
+from workbench.writing.progress import Meter
 
 begin = Meter.begin
 

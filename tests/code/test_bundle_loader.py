@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from tests.exporting.made import ALL_DTYPES, bits, checkpoint_of, flat, values
+from tests.writing.made import ALL_DTYPES, bits, checkpoint_of, flat, values
 from workbench.exporting import export
-from workbench.exporting.weights import npz_dtype
+from workbench.writing.weights import npz_dtype
 
 PROGRAM = """
 import json, sys

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
-from tests.exporting.made import (
+from tests.writing.made import (
     ALL_DTYPES,
     HOSTILE_NAMES,
     bits,

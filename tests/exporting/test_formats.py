@@ -16,11 +16,11 @@ import safetensors.numpy
 import workbench as wb
 from tests.burn import oracle
 from tests.cli.test_commands import fault, workbench
-from tests.exporting.made import bits, checkpoint_of, flat, tree_of, values
 from tests.oracles import torch as load_torch
+from tests.writing.made import bits, checkpoint_of, flat, tree_of, values
 from workbench.exporting import export, load_export, planned_files
-from workbench.exporting.files import FORMATS, WeightFile
 from workbench.mapping import Cast, Layout
+from workbench.writing.files import FORMATS, WeightFile
 
 ALL = [format for format in FORMATS if format != "mpk"]  # That one needs a target.
 DTYPES = ["float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool"]

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from tests.exporting.made import bits, checkpoint_of, flat, tree_of, values
 from tests.oracles import unavailable
+from tests.writing.made import bits, checkpoint_of, flat, tree_of, values
 from workbench.errors import WorkbenchError
 from workbench.exporting import export, load_export
 
@@ -135,7 +135,7 @@ def test_an_export_is_cancelled_within_a_tensor_and_leaves_all_as_it_was(tmp_pat
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("verify", [True, False])
 def test_progress_ends_at_the_total_and_never_goes_back(tmp_path, monkeypatch, format, verify):
-    monkeypatch.setattr("workbench.exporting.progress._BETWEEN", 0.0)
+    monkeypatch.setattr("workbench.writing.progress._BETWEEN", 0.0)
     plan, told = plan_of(tmp_path / "x.safetensors"), []
     export(plan, tmp_path / "out", formats=[format], verify=verify, progress=told.append)
     assert [each.done for each in told] == sorted(each.done for each in told)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from tests.exporting.made import checkpoint_of, values
 from tests.oracles import torch as load_torch
+from tests.writing.made import checkpoint_of, values
 from workbench.burn import VERSIONS, apis_of
 from workbench.exporting import export
 from workbench.mapping import Layout

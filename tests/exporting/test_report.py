@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from tests.exporting.made import HOSTILE_NAMES, checkpoint_of, values
 from tests.oracles import torch as load_torch
+from tests.writing.made import HOSTILE_NAMES, checkpoint_of, values
 from workbench.errors import printable
 from workbench.exporting import export
 from workbench.exporting.markdown import code, prose

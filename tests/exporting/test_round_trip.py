@@ -14,14 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
-from tests.exporting.made import ALL_DTYPES, HOSTILE_NAMES, checkpoint_of, tree_of, values
 from tests.oracles import torch as load_torch
+from tests.writing.made import ALL_DTYPES, HOSTILE_NAMES, checkpoint_of, tree_of, values
 from workbench.core.source import MemorySource
 from workbench.core.tensor import Storage, TensorRef, contiguous_strides, dtype_named
 from workbench.errors import ExportError, printable
-from workbench.exporting import export, files, items, npy_folder
-from workbench.exporting.items import Item, pieces
-from workbench.exporting.progress import Meter
+from workbench.exporting import export
+from workbench.writing import files, items, npy_folder
+from workbench.writing.items import Item, pieces
+from workbench.writing.progress import Meter
 
 FORMATS = ["npz", "safetensors", "pt", "bpk", "npy"]
 WITHOUT_NUMPY = [

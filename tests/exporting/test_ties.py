@@ -9,8 +9,8 @@ import pytest
 import safetensors
 
 import workbench as wb
-from tests.exporting.made import bits, flat
 from tests.oracles import torch as load_torch
+from tests.writing.made import bits, flat
 from workbench.exporting import export, load_export
 
 FORMATS = ["npz", "safetensors", "pt", "bpk", "npy"]

@@ -3,7 +3,7 @@ import pytest
 
 import workbench as wb
 from tests import oracles
-from tests.exporting.made import checkpoint_of
+from tests.writing.made import checkpoint_of
 
 TABLE = {
     "fc.weight": np.zeros((2, 3), np.float32),

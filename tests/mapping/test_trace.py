@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from tests import oracles
-from tests.exporting.made import checkpoint_of
 from tests.make.named import checkpoint_named
+from tests.writing.made import checkpoint_of
 from workbench.mapping.renaming import renamed
 
 

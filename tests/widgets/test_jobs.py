@@ -9,8 +9,8 @@ import workbench as wb
 from tests.make.named import checkpoint_named
 from tests.widgets.asking import NET, Asked
 from workbench.errors import ExportCancelled, ExportError
-from workbench.exporting.progress import Progress
 from workbench.widgets.jobs import Files, Jobs
+from workbench.writing.progress import Progress
 
 PATIENCE = 60
 
@@ -268,7 +268,7 @@ def test_the_state_dict_of_a_finding_is_written_by_a_job_too(asked, tmp_path):
 
 
 def test_questions_are_answered_while_an_export_runs_and_another_file_may_be_opened(asked, tmp_path, monkeypatch):
-    import workbench.exporting.progress as module
+    import workbench.writing.progress as module
 
     at_work, may_go_on = threading.Event(), threading.Event()
     original = module.Meter.begin

@@ -10,10 +10,10 @@ from workbench.cli.output import Printer, print_json
 from workbench.cli.progress import work
 from workbench.core.text import bytes_text, count_text
 from workbench.exporting.converting import ConvertResult, convert
-from workbench.exporting.progress import Cancel, Report
+from workbench.writing.progress import Cancel, Report
 
 if TYPE_CHECKING:
-    from workbench.exporting.mpk_file import Precision
+    from workbench.writing.mpk_file import Precision
 
 _SHOWN: Final = 50
 

@@ -14,15 +14,15 @@ from workbench.cli.progress import work
 from workbench.cli.remap import Decisions, casted, decide, equation
 from workbench.core.text import bytes_text
 from workbench.exporting import ExportResult, export
-from workbench.exporting.files import DEFAULT_FORMATS
-from workbench.exporting.progress import Cancel, Report
-from workbench.exporting.workers import process_pool
 from workbench.target import Target
+from workbench.writing.files import DEFAULT_FORMATS
+from workbench.writing.progress import Cancel, Report
+from workbench.writing.workers import process_pool
 
 if TYPE_CHECKING:
     from workbench.exporting.contents import Ties
-    from workbench.exporting.mpk_file import Precision
     from workbench.mapping import Plan
+    from workbench.writing.mpk_file import Precision
 
 _CHANGES_SHOWN: Final = 50
 

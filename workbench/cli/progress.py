@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Final
 
 from workbench.errors import ExportCancelled, printable
-from workbench.exporting.progress import Cancel, Progress, Report
+from workbench.writing.progress import Cancel, Progress, Report
 
 __all__ = ["CANCELLED", "work"]
 

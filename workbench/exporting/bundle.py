@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from workbench.errors import ExportError
-from workbench.exporting import archive, atomic, checksums, files, npy_folder, programs, shards, weights
+from workbench.exporting import programs
 from workbench.exporting.contents import Contents, Ties
-from workbench.exporting.files import DEFAULT_FORMATS, FORMATS, TEXTS, Part
 from workbench.exporting.mapping_file import MAPPING, mapping_text
-from workbench.exporting.mpk_file import Precision
-from workbench.exporting.progress import Cancel, Meter, Report
 from workbench.exporting.report import report_text
 from workbench.exporting.single import sources_of
+from workbench.writing import archive, atomic, checksums, files, npy_folder, shards, weights
+from workbench.writing.files import DEFAULT_FORMATS, FORMATS, TEXTS, Part
+from workbench.writing.mpk_file import Precision
+from workbench.writing.progress import Cancel, Meter, Report
 
 if TYPE_CHECKING:
     from workbench.exporting.programs import Program

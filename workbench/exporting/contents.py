@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from workbench.errors import CollisionError, ExportError, printable
-from workbench.exporting.items import Item, firsts
 from workbench.mapping.rows import STATUSES, Status
+from workbench.writing.items import Item, firsts
 
 if TYPE_CHECKING:
     from workbench.mapping import Collision, Plan

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Final
 from workbench.burn import DEFAULT_VERSION
 from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.errors import ExportError
-from workbench.exporting import files, npy_folder
 from workbench.exporting.contents import BURN_LAYOUT, Contents
-from workbench.exporting.mpk_file import Precision
-from workbench.exporting.progress import Cancel, Report
 from workbench.exporting.single import write_single
 from workbench.mapping import Mapping
+from workbench.writing import files, npy_folder
+from workbench.writing.mpk_file import Precision
+from workbench.writing.progress import Cancel, Report
 
 if TYPE_CHECKING:
-    from workbench.exporting.files import Part
     from workbench.mapping import Plan
     from workbench.target import Target
+    from workbench.writing.files import Part
 
 __all__ = ["ENDINGS", "ConvertResult", "convert"]
 

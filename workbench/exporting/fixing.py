@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.core.text import bytes_text, count_text
 from workbench.errors import CollisionError, ExportError, printable
-from workbench.exporting import files
-from workbench.exporting.items import Item, carries, firsts
-from workbench.exporting.progress import Cancel, Report
 from workbench.exporting.single import write_single
 from workbench.mapping import Mapping, folding
 from workbench.state_dicts import StateDict, likeliest_first, state_dicts
+from workbench.writing import files
+from workbench.writing.items import Item, carries, firsts
+from workbench.writing.progress import Cancel, Report
 
 if TYPE_CHECKING:
     from workbench.checkpoint import Checkpoint

@@ -15,14 +15,15 @@ from workbench.checkpoint import checkpoint_of
 from workbench.core.source import ByteSource
 from workbench.core.tensor import DType, dtype_named
 from workbench.errors import MappingError, OpenError, WorkbenchError, printable
-from workbench.exporting import checksums, npy_folder, places, shards
+from workbench.exporting import places
 from workbench.exporting.contents import BURN_LAYOUT, KEEPS_TIES
-from workbench.exporting.files import FORMATS, TEXTS
 from workbench.exporting.mapping_file import MAPPING
 from workbench.exporting.places import ZIP_FAULTS, Place
 from workbench.exporting.programs import PYTHON, RUST
-from workbench.exporting.weights import npy_header, npz_dtype
 from workbench.mapping import Mapping
+from workbench.writing import checksums, npy_folder, shards
+from workbench.writing.files import FORMATS, TEXTS
+from workbench.writing.weights import npy_header, npz_dtype
 
 Nested: TypeAlias = "dict[str, npt.NDArray[Any] | Nested]"
 

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from workbench.exporting import weights
 from workbench.exporting.contents import BURN_LAYOUT, Content, Contents
+from workbench.writing import weights
 
 if TYPE_CHECKING:
-    from workbench.exporting.files import Part
-    from workbench.exporting.items import Item
     from workbench.mapping import Row
+    from workbench.writing.files import Part
+    from workbench.writing.items import Item
 
 __all__ = ["MAPPING", "mapping_text"]
 

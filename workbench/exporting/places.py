@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from workbench.core.source import MAX_READ, ByteSource, FileSource
 from workbench.errors import MappingError, OpenError, printable
-from workbench.exporting import archive, checksums
 from workbench.exporting.mapping_file import MAPPING
 from workbench.mapping import persist
+from workbench.writing import archive, checksums
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.core.tensor import dtype_named
 from workbench.core.text import bytes_text, count_text
-from workbench.exporting import shards
 from workbench.exporting.contents import Contents, Ties
-from workbench.exporting.files import DEFAULT_FORMATS, FORMATS, TEXTS
 from workbench.exporting.mapping_file import MAPPING
-from workbench.exporting.mpk_file import Precision
 from workbench.mapping.rows import STATUSES, Status
 from workbench.target import kind_of
+from workbench.writing import shards
+from workbench.writing.files import DEFAULT_FORMATS, FORMATS, TEXTS
+from workbench.writing.mpk_file import Precision
 
 if TYPE_CHECKING:
     from workbench.mapping import Plan

@@ -11,8 +11,8 @@ from workbench.errors import MappingError
 
 if TYPE_CHECKING:
     from workbench.code.loading import Loading
-    from workbench.exporting.files import Part
     from workbench.mapping import Plan
+    from workbench.writing.files import Part
 
 __all__ = ["PYTHON", "RUST", "Program", "program_of", "python_texts"]
 

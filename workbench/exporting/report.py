@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.core.text import count_text, shape_text
 from workbench.diagnosis import findings_of
-from workbench.exporting import checksums
 from workbench.exporting.contents import BURN_LAYOUT, Contents
 from workbench.exporting.markdown import code, prose, table
+from workbench.writing import checksums
 
 if TYPE_CHECKING:
-    from workbench.exporting.files import Part
-    from workbench.exporting.items import Item
     from workbench.exporting.programs import Program
     from workbench.mapping import Plan, Row
     from workbench.mapping.selection import Selection
+    from workbench.writing.files import Part
+    from workbench.writing.items import Item
 
 __all__ = ["report_text"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from workbench.exporting import atomic, npy_folder
-from workbench.exporting.progress import Cancel, Meter, Report
+from workbench.writing import atomic, npy_folder
+from workbench.writing.progress import Cancel, Meter, Report
 
 if TYPE_CHECKING:
     from workbench.checkpoint import Checkpoint
-    from workbench.exporting.files import Part
+    from workbench.writing.files import Part
 
 __all__ = ["write_single"]
 

@@ -13,12 +13,12 @@ from workbench.errors import ExportError, printable
 from workbench.exporting import DEFAULT_FORMATS, FORMATS, ExportResult, FixResult, PlannedFile, planned_files
 from workbench.exporting.bundle import outline
 from workbench.exporting.contents import Contents, Ties
-from workbench.exporting.files import TEXTS
-from workbench.exporting.mpk_file import VERSIONS as MPK_VERSIONS
-from workbench.exporting.mpk_file import Precision
 from workbench.mapping import Plan
 from workbench.mapping.casts import is_float
 from workbench.widgets.wire import Args
+from workbench.writing.files import TEXTS
+from workbench.writing.mpk_file import VERSIONS as MPK_VERSIONS
+from workbench.writing.mpk_file import Precision
 
 __all__ = ["Options", "blocked", "check", "choices", "collided", "exported", "fixed", "path_of", "planned"]
 

@@ -15,8 +15,8 @@ from typing import Final, Literal
 
 from workbench.core.text import count_text
 from workbench.errors import ExportCancelled, ExportError
-from workbench.exporting.progress import Cancel, Progress, Report
 from workbench.widgets.wire import fault
+from workbench.writing.progress import Cancel, Progress, Report
 
 __all__ = ["IDLE", "Files", "Jobs", "Kind", "Work", "running_loop"]
 

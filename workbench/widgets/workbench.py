@@ -14,7 +14,6 @@ from workbench.code import python_code, rules_from_code, rust_code
 from workbench.diagnosis import Explanation, findings_of
 from workbench.errors import printable
 from workbench.exporting import export, fix
-from workbench.exporting.progress import Cancel, Report
 from workbench.finding import Finding
 from workbench.mapping import Mapping, Plan, Rule
 from workbench.rows import Table, View, inspected
@@ -26,6 +25,7 @@ from workbench.widgets.esm import bundle
 from workbench.widgets.jobs import IDLE, Jobs, running_loop
 from workbench.widgets.target_facts import offers
 from workbench.widgets.wire import Answer, Args, Handler, answer
+from workbench.writing.progress import Cancel, Report
 
 _STATIC = Path(__file__).parent / "static"
 _QUICK = 3_000

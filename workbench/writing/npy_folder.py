@@ -18,13 +18,13 @@ from workbench.checkpoint import checkpoint_of
 from workbench.core.source import FileSource
 from workbench.core.tensor import DType
 from workbench.errors import OpenError, WorkbenchError, printable
-from workbench.exporting import checksums, output
-from workbench.exporting import items as items_
-from workbench.exporting.files import Crcs, differs, fault
-from workbench.exporting.items import Item, check_each
-from workbench.exporting.progress import Meter
-from workbench.exporting.weights import npy_header, npz_dtype
 from workbench.formats.strict_json import JsonProblem, parse
+from workbench.writing import checksums, output
+from workbench.writing import items as items_
+from workbench.writing.files import Crcs, differs, fault
+from workbench.writing.items import Item, check_each
+from workbench.writing.progress import Meter
+from workbench.writing.weights import npy_header, npz_dtype
 
 __all__ = ["INDEX", "NAME", "OWN", "NpyFolder", "npy_folder", "read_npy"]
 

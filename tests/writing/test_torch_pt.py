@@ -12,14 +12,14 @@ import pytest
 
 import workbench as wb
 from tests.burn import oracle
-from tests.exporting.made import HOSTILE_NAMES, checkpoint_of, tensor_of, tree_of, values
 from tests.oracles import torch as load_torch
+from tests.writing.made import HOSTILE_NAMES, checkpoint_of, tensor_of, tree_of, values
 from workbench.core.source import FileSource
 from workbench.core.tensor import Storage, TensorRef, dtype_named
 from workbench.errors import ExportError
-from workbench.exporting.items import Item
-from workbench.exporting.torch_pt import check_pt, write_pt
-from workbench.exporting.zip_writer import ZipWriter
+from workbench.writing.items import Item
+from workbench.writing.torch_pt import check_pt, write_pt
+from workbench.writing.zip_writer import ZipWriter
 
 DTYPES = [
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "bfloat16"),

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from workbench.exporting.checksums import crc32
-from workbench.exporting.files import differs
-from workbench.exporting.progress import Meter
-from workbench.exporting.zip_writer import ZipWriter
+from workbench.writing.checksums import crc32
+from workbench.writing.files import differs
+from workbench.writing.progress import Meter
+from workbench.writing.zip_writer import ZipWriter
 
 __all__ = ["folder_in", "is_archive", "pack", "verify"]
 

@@ -6,14 +6,13 @@ import json
 import struct
 import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
 
 from workbench.core.tensor import DType
 from workbench.errors import ExportError
-from workbench.exporting.items import Item, check_each, copy
+from workbench.writing.items import Item, check_each, copy
 
 _SAFETENSORS: Final = (
     ("uint64", "U64"),
@@ -102,12 +101,6 @@ def write_safetensors(
     file.write(struct.pack("<Q", len(header)))
     file.write(header)
     return {item.name: copy(item, file) for item in ordered}
-
-
-def write(path: Path, items: Sequence[Item]) -> dict[str, int]:
-    """`items` in the format that the name of `path` asks for."""
-    with path.open("xb") as file:
-        return (write_npz if path.suffix == ".npz" else write_safetensors)(items, file)
 
 
 def _in_order(items: Iterable[Item]) -> list[Item]:

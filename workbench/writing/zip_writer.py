@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Final, Self
 
-from workbench.exporting.checksums import crc32
+from workbench.writing.checksums import crc32
 
 __all__ = ["ZipWriter"]
 

@@ -11,12 +11,12 @@ from typing import IO, Final, Literal, TypeAlias, get_args
 from workbench.checkpoint import Checkpoint
 from workbench.core.text import bytes_text, count_text
 from workbench.errors import ExportError, printable
-from workbench.exporting.burnpack_file import param_id
-from workbench.exporting.items import Item, check_each, copy
 from workbench.formats.burn_dtypes import BURN_NAMES
 from workbench.target import Target, kind_of
 from workbench.target.model import Module, Node, TupleOf
 from workbench.target.record import Fit, Leaf, Tree, fit
+from workbench.writing.burnpack_file import param_id
+from workbench.writing.items import Item, check_each, copy
 
 __all__ = ["VERSIONS", "Precision", "Record", "mpk_id", "mpk_record", "write_mpk"]
 

@@ -10,9 +10,10 @@ import pytest
 from blake3 import blake3
 
 import workbench as wb
-from tests.exporting.made import checkpoint_of, tree_of, values
-from workbench.exporting import checksums, export, output
-from workbench.exporting.progress import Meter
+from tests.writing.made import checkpoint_of, tree_of, values
+from workbench.exporting import export
+from workbench.writing import checksums, output
+from workbench.writing.progress import Meter
 
 MB = 1 << 20
 

@@ -16,8 +16,8 @@ from typing import IO, Final
 
 from workbench.core.tensor import contiguous_strides
 from workbench.errors import printable
-from workbench.exporting.items import Item, check_each, copy, firsts
-from workbench.exporting.zip_writer import ZipWriter
+from workbench.writing.items import Item, check_each, copy, firsts
+from workbench.writing.zip_writer import ZipWriter
 
 __all__ = ["check_pt", "write_pt"]
 

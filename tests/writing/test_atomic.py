@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporting.made import tree_of
+from tests.writing.made import tree_of
 from workbench.errors import ExportError
-from workbench.exporting.atomic import staged
+from workbench.writing.atomic import staged
 
 NAMES = ("one", "two", "last")
 
@@ -352,7 +352,7 @@ def test_of_two_at_once_the_last_to_end_is_refused_where_it_may_not_overwrite(tm
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from workbench.exporting.atomic import staged
+from workbench.writing.atomic import staged
 
 NAMES = ("one", "two", "last")
 STEPS = ("os.mkdir", "os.rename", "os.link", "os.chmod", "os.remove", "os.rmdir")
@@ -412,7 +412,7 @@ def test_a_process_killed_at_any_step_of_putting_files_in_place_loses_none(tmp_p
 
 def test_what_a_killed_process_left_hidden_beside_a_new_folder_is_removed(tmp_path):
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom workbench.exporting.atomic import staged\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom workbench.writing.atomic import staged\n"
         "with staged(Path(sys.argv[1]), ['one'], overwrite=False) as staging:\n"
         "    (staging / 'one').write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -13,10 +13,10 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 from workbench.burn import DEFAULT_VERSION
 from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.errors import ExportError, WorkbenchError, printable
-from workbench.exporting import burnpack_file, mpk_file, output, torch_pt, weights
-from workbench.exporting.checksums import crc32
-from workbench.exporting.items import Item, check_sources, pieces
-from workbench.exporting.progress import Meter
+from workbench.writing import burnpack_file, mpk_file, output, torch_pt, weights
+from workbench.writing.checksums import crc32
+from workbench.writing.items import Item, check_sources, pieces
+from workbench.writing.progress import Meter
 
 if TYPE_CHECKING:
     from workbench.core.tensor import TensorRef

@@ -20,13 +20,13 @@ import pytest
 
 import workbench as wb
 from tests import oracles
-from tests.exporting.made import bits, checkpoint_of, safetensors_bytes, tensor_of, tree_of, values
+from tests.writing.made import bits, checkpoint_of, safetensors_bytes, tensor_of, tree_of, values
 from workbench.checkpoint import checkpoint_of as opened
 from workbench.core.source import MemorySource
-from workbench.exporting import shards, workers
-from workbench.exporting.files import weight_file
-from workbench.exporting.items import Item
-from workbench.exporting.progress import Meter
+from workbench.writing import shards, workers
+from workbench.writing.files import weight_file
+from workbench.writing.items import Item
+from workbench.writing.progress import Meter
 
 N = 8
 SHARD = 8_000
@@ -164,7 +164,7 @@ KILLED = """
 import sys
 from pathlib import Path
 import workbench as wb
-from workbench.exporting import workers
+from workbench.writing import workers
 
 if __name__ == "__main__":
     source, out = map(Path, sys.argv[1:])

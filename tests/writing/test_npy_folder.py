@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from tests.exporting.made import ALL_DTYPES, EXTRA, HOSTILE_NAMES, bits, checkpoint_of, flat, tensor_of, values
+from tests.writing.made import ALL_DTYPES, EXTRA, HOSTILE_NAMES, bits, checkpoint_of, flat, tensor_of, values
 from workbench.core.tensor import dtype_named
-from workbench.exporting.items import Item
-from workbench.exporting.npy_folder import npy_folder
+from workbench.writing.items import Item
+from workbench.writing.npy_folder import npy_folder
 
 
 def export(arrays, tmp_path: Path) -> Path:

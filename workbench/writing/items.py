@@ -13,7 +13,7 @@ import numpy.typing as npt
 from workbench.core import sharing
 from workbench.core.tensor import DType, TensorRef, dtype_named
 from workbench.errors import ExportError, printable
-from workbench.exporting.checksums import crc32
+from workbench.writing.checksums import crc32
 
 __all__ = ["Item", "carries", "check_each", "check_sources", "copy", "firsts", "pieces"]
 

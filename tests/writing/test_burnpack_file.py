@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from tests.exporting.made import ALL_DTYPES, bits, tensor_of, values
 from tests.oracles import corpus
+from tests.writing.made import ALL_DTYPES, bits, tensor_of, values
 from workbench.core.tensor import dtype_named
 from workbench.errors import ExportError
-from workbench.exporting.burnpack_file import check_bpk, param_id, write_bpk
-from workbench.exporting.items import Item
+from workbench.writing.burnpack_file import check_bpk, param_id, write_bpk
+from workbench.writing.items import Item
 
 RELEASES = {"0.19": "0.19.1", "0.20": "0.20.1", "0.21": "0.21.0", "0.22": "0.22.1", "0.23": "0.23.0-pre.1"}
 DTYPE = {

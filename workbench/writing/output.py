@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from workbench.exporting import checksums
+from workbench.writing import checksums
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from workbench.exporting.progress import Meter
+    from workbench.writing.progress import Meter
 
 __all__ = ["created"]
 

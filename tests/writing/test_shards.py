@@ -17,9 +17,9 @@ import safetensors.numpy
 
 import workbench as wb
 from tests import oracles
-from tests.exporting.made import ALL_DTYPES, bits, checkpoint_of, flat, tensor_of, tree_of, values
-from workbench.exporting import shards
-from workbench.exporting.items import Item
+from tests.writing.made import ALL_DTYPES, bits, checkpoint_of, flat, tensor_of, tree_of, values
+from workbench.writing import shards
+from workbench.writing.items import Item
 
 N = 8
 SHARD = 8_000

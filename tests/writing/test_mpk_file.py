@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
-from tests.exporting.made import bits, checkpoint_of, tensor_of, values
 from tests.oracles import corpus
+from tests.writing.made import bits, checkpoint_of, tensor_of, values
 from workbench import formats
 from workbench.core.source import MemorySource
 from workbench.core.tensor import dtype_named
 from workbench.core.tree import Dict
 from workbench.errors import ExportError
 from workbench.exporting import export
-from workbench.exporting.items import Item
-from workbench.exporting.mpk_file import mpk_id, mpk_record, write_mpk
 from workbench.formats.msgpack import walk
 from workbench.target import Target
 from workbench.target.record import Leaf, Template
+from workbench.writing.items import Item
+from workbench.writing.mpk_file import mpk_id, mpk_record, write_mpk
 
 RUST = (Path(__file__).parent / "modules.rs").read_text()
 RELEASES = {"0.18": "0.18.0", "0.19": "0.19.1", "0.20": "0.20.1", "0.21": "0.21.0"}

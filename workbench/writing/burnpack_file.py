@@ -11,8 +11,8 @@ import cbor2
 
 from workbench.core.text import bytes_text
 from workbench.errors import ExportError, printable
-from workbench.exporting.items import Item, check_each, copy
 from workbench.formats.burn_dtypes import BURN_NAMES
+from workbench.writing.items import Item, check_each, copy
 
 __all__ = ["check_bpk", "param_id", "write_bpk"]
 

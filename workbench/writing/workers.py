@@ -23,10 +23,10 @@ from typing import Final, TypedDict
 from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.core.tensor import TensorRef
 from workbench.errors import ExportError, WorkbenchError
-from workbench.exporting import checksums, files
-from workbench.exporting.items import Item
-from workbench.exporting.progress import Meter
 from workbench.mapping import Mapping
+from workbench.writing import checksums, files
+from workbench.writing.items import Item
+from workbench.writing.progress import Meter
 
 __all__ = ["PART_PREFIX", "Receipt", "Task", "finished", "process_pool", "receipt_of", "write_items", "write_shard"]
 

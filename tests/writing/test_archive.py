@@ -10,10 +10,11 @@ import zipfile
 import pytest
 
 import workbench as wb
-from tests.exporting.made import ALL_DTYPES, bits, checkpoint_of, flat, tree_of, values
-from workbench.exporting import archive, export, load_export, places
-from workbench.exporting.files import FORMATS
-from workbench.exporting.zip_writer import ZipWriter
+from tests.writing.made import ALL_DTYPES, bits, checkpoint_of, flat, tree_of, values
+from workbench.exporting import export, load_export, places
+from workbench.writing import archive
+from workbench.writing.files import FORMATS
+from workbench.writing.zip_writer import ZipWriter
 
 KINDS = [name for name in FORMATS if name != "mpk"]
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.checkpoint import open_checkpoint
 from workbench.errors import ExportError, WorkbenchError, printable
-from workbench.exporting import workers
-from workbench.exporting.archive import is_archive
-from workbench.exporting.atomic import not_written
-from workbench.exporting.files import Crcs, Part, WeightFile, differs, weight_file
-from workbench.exporting.items import Item
-from workbench.exporting.progress import Meter
-from workbench.exporting.workers import Receipt, Task
 from workbench.finding import Severity
+from workbench.writing import workers
+from workbench.writing.archive import is_archive
+from workbench.writing.atomic import not_written
+from workbench.writing.files import Crcs, Part, WeightFile, differs, weight_file
+from workbench.writing.items import Item
+from workbench.writing.progress import Meter
+from workbench.writing.workers import Receipt, Task
 
 if TYPE_CHECKING:
     from workbench.mapping import Plan

@@ -1,0 +1,1 @@
+"""Writing: tensors as the files that other programs load, whole or not at all. The reading side is formats/."""
