@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from playwright.sync_api import Locator, expect
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import workbench as wb
+from tests.oracles import torch
 
 if TYPE_CHECKING:
     from conftest import LabPage, LabServer
@@ -35,6 +37,14 @@ def held(meter, nbytes):
 
 Meter.add = held
 wb.Workbench({file!r})
+"""
+
+STRUCT = """
+#[derive(Module, Debug)]
+pub struct Net<B: Backend> {
+    conv1: Conv2d<B>,
+    conv2: Conv2d<B>,
+}
 """
 
 
@@ -215,6 +225,123 @@ def test_the_code_is_shown_in_either_language(lab: LabPage) -> None:
     view.get_by_role("radio", name="Rust").press("ArrowRight")
     expect(view.get_by_role("radio", name="Python")).to_be_focused()
     expect(code).to_contain_text("import numpy")
+
+
+def test_tied_tensors_are_written_once_when_that_is_chosen(lab: LabPage) -> None:
+    shared = torch().arange(2048.0).reshape(64, 32)
+    torch().save(
+        {"embed.weight": shared, "head.weight": shared, "norm.weight": torch().ones(32)}, lab.server.root / "tied.pt"
+    )
+    lab.notebook_on("tied.pt")
+    view = panel(lab.workbench())
+    size = view.locator("[data-format=npz]")
+    expect(size).to_contain_text("16.5 kB")
+    view.get_by_label("Tied tensors").select_option("once")
+    expect(size).to_contain_text("8.3 kB")
+    # PyTorch has both names for one storage in any case.
+    expect(view.locator("[data-format=pt]")).to_contain_text("16.5 kB")
+    view.get_by_label("Folder", exact=True).fill("tied")
+    button(view).click()
+    expect(view.get_by_text('wb.load_export("tied")')).to_be_visible()
+    with np.load(lab.server.root / "tied" / "model.npz") as written:
+        assert sorted(written) == ["embed.weight", "norm.weight"]
+    expect(view.locator(".wb-changes")).to_contain_text("head.weight")
+    assert lab.errors == []
+
+
+def test_ties_are_not_asked_about_where_nothing_is_tied(lab: LabPage) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = panel(lab.workbench())
+    expect(view.locator("[data-format=npz]")).to_be_visible()
+    expect(view.get_by_label("Tied tensors")).to_be_hidden()
+
+
+def test_safetensors_are_split_into_shards_of_a_size_that_is_typed(lab: LabPage, tmp_path: Path) -> None:
+    made = weights(lab.server, "split.safetensors")
+    lab.notebook_on("split.safetensors")
+    view = panel(lab.workbench())
+    field = view.get_by_label("Shards of at most", exact=True)
+    expect(view.locator("[data-format=safetensors]")).to_contain_text("4.2 MB")
+    before = button(view).inner_text()
+
+    field.fill("banana")
+    field.press("Enter")
+    expect(view.locator(".wb-exportnote")).to_contain_text("'banana' is no size of a shard.")
+    expect(button(view)).to_have_attribute("aria-disabled", "true")
+
+    field.fill("1.1 MB")
+    field.press("Enter")
+    expect(view.locator("[data-format=safetensors]")).to_contain_text("in shards of 1.1 MB at most")
+    expect(button(view)).not_to_have_text(before)
+    view.get_by_label("Folder", exact=True).fill("split")
+    picture(lab, "export-shards", tmp_path)
+    button(view).click()
+    expect(view.get_by_text('wb.load_export("split")')).to_be_visible()
+    index = json.loads((lab.server.root / "split" / "model.safetensors.index.json").read_text("utf-8"))["weight_map"]
+    assert set(index) == set(made)
+    assert len(set(index.values())) == 4
+    for key, shard in index.items():
+        assert np.array_equal(load_file(lab.server.root / "split" / shard)[key], made[key])
+
+    view.get_by_label("model.safetensors").first.uncheck()
+    expect(field).to_be_hidden()
+    assert lab.errors == []
+
+
+def test_an_mpk_says_what_it_lacks_and_is_written_in_half_precision_when_it_has_it(
+    lab: LabPage, tmp_path: Path
+) -> None:
+    lab.notebook_on("net.pt")
+    view = lab.workbench()
+    shown = panel(view)
+    line, box = shown.locator("[data-format=mpk]"), shown.get_by_label("model.mpk")
+    expect(line).to_contain_text("Burn 0.22 has no .mpk files.")
+    expect(box).to_have_attribute("aria-disabled", "true")
+    expect(box).to_have_accessible_description(re.compile("Choose Burn 0.21 or older"))
+    box.click()
+    expect(box).not_to_be_checked()
+
+    view.get_by_label("For which Burn").select_option("0.21")
+    expect(line).to_contain_text("The structs of the model are not known")
+    expect(line).to_contain_text("Give the Rust source of the model as target")
+    picture(lab, "export-mpk-blocked", tmp_path)
+    view.get_by_role("tab", name="Target").click()
+    view.get_by_label("Target", exact=True).locator("visible=true").last.fill(STRUCT)
+    view.get_by_role("button", name="Use this target").click()
+    expect(view.get_by_role("tab", name="Target 100 %")).to_be_visible()
+
+    panel(view)
+    expect(line).to_contain_text("136 B")
+    expect(shown.get_by_label(".mpk floats")).to_be_hidden()
+    box.check()
+    shown.get_by_label(".mpk floats").select_option("half")
+    expect(line).to_contain_text("68 B")
+    shown.get_by_label("Folder", exact=True).fill("record")
+    picture(lab, "export-mpk", tmp_path)
+    button(shown).click()
+    expect(shown.get_by_text('wb.load_export("record")')).to_be_visible()
+    record = wb.open(lab.server.root / "record" / "model.mpk")
+    original = wb.open(lab.server.root / "net.pt")
+    assert set(record) == set(original)
+    assert all(np.array_equal(record[key], original[key].astype(np.float16)) for key in original)
+    assert {record[key].dtype for key in record} == {np.dtype(np.float16)}
+    assert lab.errors == []
+
+
+def test_a_folder_that_ends_in_zip_is_one_file(lab: LabPage, tmp_path: Path) -> None:
+    lab.notebook_on("net_prefixed.pt")
+    view = panel(lab.workbench())
+    view.get_by_label("Folder", exact=True).fill("packed.zip")
+    button(view).click()
+    expect(view.get_by_text('wb.load_export("packed.zip")')).to_be_visible()
+    picture(lab, "export-zip", tmp_path)
+    with zipfile.ZipFile(lab.server.root / "packed.zip") as packed:
+        assert packed.testzip() is None
+        names = {Path(name).name for name in packed.namelist()}
+    assert {"mapping.json", "model.npz", "model.safetensors", "load.rs", "Cargo.toml", "load.py", "REPORT.md"} <= names
+    assert "conv" in wb.load_export(lab.server.root / "packed.zip")
+    expect(button(view)).to_have_text("Replace 1 file")
+    assert lab.errors == []
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "high-contrast", "forced-colors", "narrow"])

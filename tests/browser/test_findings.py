@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,3 +105,45 @@ def test_a_whole_model_under_a_key_is_found_and_its_key_is_chosen(lab: LabPage, 
     panel.get_by_role("button", name="Read below model").click()
     expect(view.get_by_label("Top-level key")).to_have_value("model")
     expect(panel).not_to_contain_text("Read below model")
+
+
+def test_a_weight_that_is_stored_in_parts_is_folded_and_the_fold_is_undone(lab: LabPage, tmp_path: Path) -> None:
+    nn = torch().nn
+    layer = torch().nn.utils.weight_norm(nn.Linear(3, 4))
+    model = nn.ModuleDict({"body": layer, "head": nn.Linear(4, 2)})
+    torch().save(model.state_dict(), lab.server.root / "weight_norm.pt")
+    lab.notebook_on("weight_norm.pt")
+    view = lab.workbench()
+    view.get_by_role("tab", name="Findings").click()
+    panel = view.get_by_role("tabpanel", name="Findings")
+    expect(panel).to_contain_text("body stores weight as the parts that weight_norm computes it from")
+    picture(lab, "fold-before", tmp_path)
+    panel.get_by_role("button", name="Fold into weight").press("Enter")
+
+    part = view.get_by_role("row", name=re.compile(r"^body\.weight_g, .*skipped"))
+    weight = view.get_by_role("row", name=re.compile(r"^body\.weight_v, becomes body\.weight, 4 by 3, float32"))
+    expect(weight).to_be_visible()
+    expect(part).to_be_visible()
+    expect(part).to_contain_text("skipped")
+    expect(part.get_by_role("gridcell").last).to_have_attribute("title", "skipped: folded into body.weight")
+    expect(view.locator("[data-equation]")).to_contain_text("5 in = 4 out + 1 skipped")
+    expect(panel).not_to_contain_text("the parts that weight_norm computes it from")
+    picture(lab, "fold-after", tmp_path)
+
+    view.get_by_role("tab", name="Export").click()
+    export = view.get_by_role("tabpanel", name="Export")
+    export.get_by_label("Folder", exact=True).fill("folded")
+    export.locator(".wb-primary").click()
+    expect(export.get_by_text('wb.load_export("folded")')).to_be_visible()
+    from safetensors.torch import load_file
+
+    written = load_file(lab.server.root / "folded" / "model.safetensors")
+    assert set(written) == {"body.weight", "body.bias", "head.weight", "head.bias"}
+    assert torch().allclose(written["body.weight"], layer.weight, rtol=1e-6, atol=1e-7)
+
+    view.get_by_role("button", name="Undo: Fold into weight").click()
+    expect(view.get_by_role("row", name=re.compile(r"^body\.weight_g, "))).not_to_contain_text("skipped")
+    expect(view.locator("[data-equation]")).to_contain_text("5 in = 5 out + 0 skipped")
+    view.get_by_role("tab", name="Findings").click()
+    expect(panel.get_by_role("button", name="Fold into weight")).to_be_visible()
+    assert lab.errors == []

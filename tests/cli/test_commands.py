@@ -16,7 +16,7 @@ import pytest
 import safetensors.numpy
 
 import workbench as wb
-from workbench.cli.app import split_lab_arguments
+from workbench.cli.lab import split_arguments
 
 ROOT = Path(wb.__file__).parents[1]
 SAMPLES = Path(wb.__file__).parent / "samples"
@@ -392,4 +392,4 @@ def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
     ],
 )
 def test_lab_tells_its_file_from_options_of_jupyter(words, file, rest):
-    assert split_lab_arguments(words) == (None if file is None else Path(file), rest)
+    assert split_arguments(words) == (None if file is None else Path(file), rest)

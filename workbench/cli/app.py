@@ -2,63 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from workbench import __version__
+from workbench.cli.options import (
+    Api,
+    Burn,
+    CastFloats,
+    Exclude,
+    File,
+    Fold,
+    Half,
+    Include,
+    Json,
+    KeepIndex,
+    Language,
+    MappingFile,
+    Precision,
+    Reindex,
+    Route,
+    Rules,
+    TargetFile,
+    Ties,
+    TopLevelKey,
+    Verify,
+)
+from workbench.cli.parsing import Command, Commands, RuleCommand, rule_pairs
 
 _EXITS = "Exit codes: 0 done, 1 the answer is no (a collision, an error in the file), 2 it could not be asked."
-
-_SIGINT, _SIGPIPE = 130, 141
-"""What shells report of a program that was interrupted, or whose reader went away."""
-
-_RULE = "--rule"
-
-_JUPYTER_FLAGS = frozenset(
-    (
-        "--no-browser",
-        "--allow-root",
-        "--debug",
-        "--dev-mode",
-        "--core-mode",
-        "--expose-app-in-browser",
-        "--show-config",
-    )
-)
-"""Options of JupyterLab that take no value, so that what follows them may be our FILE."""
-
-
-class Commands(TyperGroup):
-    """The one place where a fault of a file, a pattern or a folder becomes a text on stderr and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        from workbench.errors import CollisionError, WorkbenchError
-
-        try:
-            try:
-                result = super().invoke(ctx)
-            except typer.Exit:
-                sys.stdout.flush()
-                raise
-            sys.stdout.flush()
-            return result
-        except WorkbenchError as error:
-            from workbench.cli.output import print_error
-
-            print_error(error)
-            raise typer.Exit(1 if isinstance(error, CollisionError) else 2) from None
-        except (BrokenPipeError, KeyboardInterrupt) as stop:
-            from workbench.cli.output import drop_stdout
-
-            drop_stdout()
-            raise typer.Exit(_SIGINT if isinstance(stop, KeyboardInterrupt) else _SIGPIPE) from None
-
 
 app = typer.Typer(
     name="workbench",
@@ -69,168 +43,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class RuleCommand(TyperCommand):
-    """A command with `--rule PATTERN REPLACEMENT`; both may begin with a dash.
-
-    typer has no repeated option of two values, so each pair is packed into one value before it parses.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        packed: list[str] = []
-        rest = list(args)
-        while rest:
-            word = rest.pop(0)
-            if word == "--":
-                packed += [word, *rest]
-                break
-            if word != _RULE and not word.startswith(f"{_RULE}="):
-                packed.append(word)
-                continue
-            values = [word.removeprefix(f"{_RULE}=")] if word != _RULE else []
-            while rest and len(values) < 2:
-                values.append(rest.pop(0))
-            if len(values) < 2:
-                raise typer.BadParameter("needs two values, PATTERN and REPLACEMENT.", ctx, param_hint=f"'{_RULE}'")
-            packed.append(f"{_RULE}={json.dumps(values)}")
-        return super().parse_args(ctx, packed)
-
-
-File = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE", help="A checkpoint (.pt, .pth, .safetensors, …), or the folder or index of a sharded one."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-TopLevelKey = Annotated[
-    str | None,
-    typer.Option("--top-level-key", metavar="KEY", help="Only the tensors of this dict inside the file."),
-]
-Rules = Annotated[
-    list[str] | None,
-    typer.Option(
-        _RULE,
-        metavar="PATTERN REPLACEMENT",
-        help="Replace each match of a regex (Rust syntax) in the keys; $1 is its first group. May be repeated: "
-        "rules apply in order.",
-    ),
-]
-MappingFile = Annotated[
-    Path | None,
-    typer.Option("--mapping", metavar="FILE", help="Begin with the decisions of a mapping.json; --rule adds to them."),
-]
-Reindex = Annotated[
-    bool | None,
-    typer.Option(
-        "--reindex/--no-reindex",
-        help="Close gaps in list indices (0, 2, 4 become 0, 1, 2), or keep them. Unsaid: what Burn does by itself, "
-        "yes for PyTorch files and no for safetensors.",
-        show_default=False,
-    ),
-]
-TargetFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--target",
-        metavar="FILE",
-        help="What the result is to fit: Rust source of a Burn model, another checkpoint, JSON, CSV or a list.",
-    ),
-]
-Burn = Annotated[
-    str | None,
-    typer.Option(
-        "--burn",
-        metavar="VERSION",
-        help="The Burn version the names are for, or none for no framework. Unsaid: 0.22.",
-        show_default=False,
-    ),
-]
-Api = Annotated[
-    str | None,
-    typer.Option(
-        "--api",
-        metavar="API",
-        help="burn-import or burn-store, where that version has both. Unsaid: the one it offers first.",
-        show_default=False,
-    ),
-]
-Route = Annotated[
-    str | None,
-    typer.Option(
-        "--route",
-        metavar="original|exported",
-        help="Whether Burn reads the original file with these rules, or the file that export writes.",
-        show_default=False,
-    ),
-]
-Include = Annotated[
-    list[str] | None,
-    typer.Option("--include", metavar="REGEX", help="Take only tensors whose key in the file matches. Repeatable."),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option("--exclude", metavar="REGEX", help="Leave out tensors whose key in the file matches. Repeatable."),
-]
-Verify = Annotated[
-    bool,
-    typer.Option("--verify/--no-verify", help="Open what was written again, and compare it. Unsaid: yes."),
-]
-Fold = Annotated[
-    bool | None,
-    typer.Option(
-        "--fold/--no-fold",
-        help="Make plain weights of those stored as the parts of a weight_norm, spectral_norm or pruning. Unsaid: no.",
-        show_default=False,
-    ),
-]
-KeepIndex = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--keep-index",
-        metavar="REGEX",
-        help="Lists that keep their indices: the regex is looked for in what stands before the number. Repeatable.",
-    ),
-]
-
-
-CastFloats = Annotated[
-    str | None,
-    typer.Option(
-        "--cast",
-        metavar="DTYPE",
-        help="Give all floats this dtype: float32, float16, bfloat16 or another one.",
-        show_default=False,
-    ),
-]
-
-
-class Ties(StrEnum):
-    """How often a tensor of several names is written."""
-
-    TWICE = "twice"
-    ONCE = "once"
-
-
-class Precision(StrEnum):
-    """What floats and integers become in a .mpk."""
-
-    FULL = "full"
-    HALF = "half"
-
-
-Half = Annotated[
-    Precision,
-    typer.Option("--precision", help="What a .mpk is for, Burn's recorder with f32 and i32, or f16 and i16."),
-]
-
-
-class Language(StrEnum):
-    """What code can be printed in."""
-
-    RUST = "rust"
-    PYTHON = "python"
 
 
 def _print_version(wanted: bool) -> None:
@@ -253,7 +65,8 @@ def _workbench(
 
 
 @app.command(
-    epilog="Examples:\n\n  workbench inspect net.pt\n\n  workbench inspect train.pt --top-level-key model --json"
+    cls=Command,
+    epilog="Examples:\n\n  workbench inspect net.pt\n\n  workbench inspect train.pt --top-level-key model --json",
 )
 def inspect(file: File, as_json: Json = False, top_level_key: TopLevelKey = None) -> None:
     """List the tensors of a file: key, shape, dtype, size. Exits with 1 where the file holds an error."""
@@ -314,7 +127,7 @@ def remap(
     from workbench.cli import remap as command
 
     said = command.Decisions(
-        _pairs(rule),
+        rule_pairs(rule),
         mapping,
         top_level_key,
         reindex,
@@ -396,7 +209,7 @@ def export(
     from workbench.cli.remap import Decisions
 
     said = Decisions(
-        _pairs(rule),
+        rule_pairs(rule),
         mapping,
         top_level_key,
         reindex,
@@ -416,6 +229,7 @@ def export(
 
 
 @app.command(
+    cls=Command,
     short_help="Write a file of weights as another kind of file.",
     epilog="Examples:\n\n  workbench convert net.pt net.safetensors\n\n"
     "  workbench convert net.pt net.mpk --burn 0.20 --target src/model.rs\n\n  workbench convert model.bpk arrays",
@@ -465,6 +279,7 @@ def convert(
 
 
 @app.command(
+    cls=Command,
     short_help="Write the state_dict of a file as a file that loads.",
     epilog="Examples:\n\n  workbench fix whole_model.pt -o weights.safetensors\n\n"
     "  workbench fix train.ckpt -o weights.pt --top-level-key state_dict --fold",
@@ -489,6 +304,7 @@ def fix(
 
 
 @app.command(
+    cls=Command,
     short_help="Say what is wrong with a file, or what an error about it means.",
     epilog="Examples:\n\n  workbench diagnose net.pt\n\n  workbench diagnose net.pt --burn 0.21 --deep\n\n"
     "  cargo run 2>&1 | workbench diagnose net.pt --error -",
@@ -523,6 +339,7 @@ def diagnose(
 
 
 @app.command(
+    cls=Command,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     options_metavar="[FILE] [JUPYTER OPTIONS]",
     epilog="Examples:\n\n  workbench lab net.pt\n\n  workbench lab net.pt --no-browser --port 8899",
@@ -531,22 +348,8 @@ def lab(ctx: typer.Context) -> None:
     """Open JupyterLab with the workbench on FILE. Other options go to JupyterLab as they are."""
     from workbench.cli import lab as command
 
-    file, rest = split_lab_arguments(ctx.args)
+    file, rest = command.split_arguments(ctx.args)
     raise typer.Exit(command.run(file, rest))
-
-
-def split_lab_arguments(args: list[str]) -> tuple[Path | None, list[str]]:
-    """FILE, the first word that is neither an option nor an option's value, and all other words in order."""
-    for n, word in enumerate(args):
-        before = args[n - 1] if n else ""
-        is_value = before.startswith("-") and "=" not in before and before not in _JUPYTER_FLAGS
-        if not word.startswith("-") and not is_value:
-            return Path(word), args[:n] + args[n + 1 :]
-    return None, list(args)
-
-
-def _pairs(packed: list[str] | None) -> list[tuple[str, str]]:
-    return [(pattern, replacement) for pattern, replacement in map(json.loads, packed or ())]
 
 
 def main() -> None:

@@ -22,6 +22,19 @@ EMPTY = "workbench.ipynb"
 NAME_LIMIT = 100
 NOTEBOOK_LIMIT = 50_000_000
 
+_JUPYTER_FLAGS = frozenset(
+    (
+        "--no-browser",
+        "--allow-root",
+        "--debug",
+        "--dev-mode",
+        "--core-mode",
+        "--expose-app-in-browser",
+        "--show-config",
+    )
+)
+"""Options of JupyterLab that take no value, so that what follows them may be our FILE."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -244,3 +257,13 @@ def arguments(start: Start, jupyter_args: Sequence[str]) -> list[str]:
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in given:
         argv.append("--allow-root")  # in a container there is often nobody else
     return [*argv, *jupyter_args]
+
+
+def split_arguments(args: list[str]) -> tuple[Path | None, list[str]]:
+    """FILE, the first word that is neither an option nor an option's value, and all other words in order."""
+    for n, word in enumerate(args):
+        before = args[n - 1] if n else ""
+        is_value = before.startswith("-") and "=" not in before and before not in _JUPYTER_FLAGS
+        if not word.startswith("-") and not is_value:
+            return Path(word), args[:n] + args[n + 1 :]
+    return None, list(args)

@@ -7,12 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from workbench.errors import RuleError, WorkbenchError, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Style = str
 
@@ -24,8 +24,7 @@ class Printer:
 
     def __init__(self) -> None:
         _escape_what_cannot_be_encoded()
-        self._is_terminal = sys.stdout.isatty()
-        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console = _terminal() if sys.stdout.isatty() else None
 
     def line(self, text: str = "", style: Style = "") -> None:
         """One line; what a terminal would obey is shown as text."""
@@ -48,10 +47,18 @@ class Printer:
             self._write(_aligned(row, widths, columns))
 
     def _write(self, parts: Sequence[tuple[str, Style]]) -> None:
-        if self._is_terminal:
-            self._console.print(Text.assemble(*parts))
-        else:
+        if self._console is None:
             sys.stdout.write("".join(text for text, _ in parts) + "\n")
+        else:
+            from rich.text import Text
+
+            self._console.print(Text.assemble(*parts))
+
+
+def _terminal() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _escape_what_cannot_be_encoded() -> None:
@@ -73,7 +80,11 @@ def _aligned(row: Sequence[str], widths: Sequence[int], styles: Sequence[Style])
 
 def _width(text: str) -> int:
     """Columns that `text` takes in a terminal."""
-    return len(text) if text.isascii() else cell_len(text)
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def print_json(value: object) -> None:

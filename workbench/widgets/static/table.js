@@ -246,5 +246,5 @@ export function createTable(app, inspector) {
     void rows.changed();
   }
   return { el, update, fit, find: field, ruleOfSelection: () => void edit.fromSelection(chosen()), focus: () => (app.table().total ? rows.focus() : field.focus()),
-    need: () => 36 + 30 + 26 + app.table().total * 24 + 16 };
+    need: () => 36 + (chips.offsetHeight || 30) + 26 + app.table().total * 24 + 16 };
 }

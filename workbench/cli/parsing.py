@@ -1,0 +1,107 @@
+"""How the words of a command line become values, and how a fault becomes a text on stderr and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = ["RULE", "Command", "Commands", "RuleCommand", "rule_pairs"]
+
+RULE: Final = "--rule"
+
+_SIGINT, _SIGPIPE = 130, 141
+"""What shells report of a program that was interrupted, or whose reader went away."""
+
+
+class Commands(TyperGroup):
+    """The one place where a fault of a file, a pattern or a folder becomes a text on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from workbench.errors import CollisionError, WorkbenchError
+
+        try:
+            try:
+                result = super().invoke(ctx)
+            except typer.Exit:
+                sys.stdout.flush()
+                raise
+            sys.stdout.flush()
+            return result
+        except WorkbenchError as error:
+            from workbench.cli.output import print_error
+
+            print_error(error)
+            raise typer.Exit(1 if isinstance(error, CollisionError) else 2) from None
+        except (BrokenPipeError, KeyboardInterrupt) as stop:
+            from workbench.cli.output import drop_stdout
+
+            drop_stdout()
+            raise typer.Exit(_SIGINT if isinstance(stop, KeyboardInterrupt) else _SIGPIPE) from None
+
+
+class Command(TyperCommand):
+    """A command whose words become texts and paths by themselves.
+
+    typer has pydantic look at each value, also at those that were not given; importing it takes longer than opening a
+    file. It is still asked about numbers and choices that are given, and about what is missing.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            _take_plain_values(param)
+
+
+def _take_plain_values(param: Any) -> None:
+    checked = param.process_value
+    kind = param.type_descriptor.annotation
+
+    def process_value(ctx: Any, value: Any) -> Any:
+        if value is None and not param.required:
+            return () if param.multiple else None
+        if kind in (str, Path) and isinstance(value, str):
+            return kind(value)
+        if kind == list[str] and isinstance(value, (list, tuple)):
+            return list(value)
+        is_chosen = isinstance(kind, type) and issubclass(kind, StrEnum) and isinstance(value, kind)
+        return value if is_chosen else checked(ctx, value)
+
+    if param.callback is None:
+        param.process_value = process_value
+
+
+class RuleCommand(Command):
+    """A command with `--rule PATTERN REPLACEMENT`; both may begin with a dash.
+
+    typer has no repeated option of two values, so each pair is packed into one value before it parses.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        packed: list[str] = []
+        rest = list(args)
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                packed += [word, *rest]
+                break
+            if word != RULE and not word.startswith(f"{RULE}="):
+                packed.append(word)
+                continue
+            values = [word.removeprefix(f"{RULE}=")] if word != RULE else []
+            while rest and len(values) < 2:
+                values.append(rest.pop(0))
+            if len(values) < 2:
+                raise typer.BadParameter("needs two values, PATTERN and REPLACEMENT.", ctx, param_hint=f"'{RULE}'")
+            packed.append(f"{RULE}={json.dumps(values)}")
+        return super().parse_args(ctx, packed)
+
+
+def rule_pairs(packed: list[str] | None) -> list[tuple[str, str]]:
+    """Pattern and replacement of each `--rule`, as `RuleCommand` packed them."""
+    return [(pattern, replacement) for pattern, replacement in map(json.loads, packed or ())]
