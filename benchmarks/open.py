@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,7 @@ def state_dict(n: int) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # An installed package is compiled, as numpy here is.
     print("| what | workbench | peer | ratio |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for n in (100_000, 20_000):

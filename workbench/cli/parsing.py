@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,39 @@ _SIGINT, _SIGPIPE = 130, 141
 """What shells report of a program that was interrupted, or whose reader went away."""
 
 
-class Commands(TyperGroup):
+class _PlainValues:
+    """What makes the words of a command line texts and paths without pydantic.
+
+    typer has it look at each value, also at those that were not given, and importing it takes longer than opening a
+    file. It is still asked about numbers and choices that are given, and about what is missing.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if "process_value" not in vars(param):
+                param.process_value = _plain(param)
+        return params
+
+
+def _plain(param: Any) -> Callable[[Any, Any], Any]:
+    kind, checked = param.type_descriptor.annotation, param.process_value
+
+    def process_value(ctx: Any, value: Any) -> Any:
+        if value is None and not param.required:
+            value = () if param.multiple else None
+        elif kind in (str, Path) and isinstance(value, str):
+            value = kind(value)
+        elif kind == list[str] and isinstance(value, (list, tuple)):
+            value = list(value)
+        elif not (isinstance(kind, type) and issubclass(kind, StrEnum) and isinstance(value, kind)):
+            return checked(ctx, value)
+        return value if param.callback is None else param.callback(ctx, param, value)
+
+    return process_value
+
+
+class Commands(_PlainValues, TyperGroup):
     """The one place where a fault of a file, a pattern or a folder becomes a text on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -45,35 +78,8 @@ class Commands(TyperGroup):
             raise typer.Exit(_SIGINT if isinstance(stop, KeyboardInterrupt) else _SIGPIPE) from None
 
 
-class Command(TyperCommand):
-    """A command whose words become texts and paths by themselves.
-
-    typer has pydantic look at each value, also at those that were not given; importing it takes longer than opening a
-    file. It is still asked about numbers and choices that are given, and about what is missing.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for param in self.params:
-            _take_plain_values(param)
-
-
-def _take_plain_values(param: Any) -> None:
-    checked = param.process_value
-    kind = param.type_descriptor.annotation
-
-    def process_value(ctx: Any, value: Any) -> Any:
-        if value is None and not param.required:
-            return () if param.multiple else None
-        if kind in (str, Path) and isinstance(value, str):
-            return kind(value)
-        if kind == list[str] and isinstance(value, (list, tuple)):
-            return list(value)
-        is_chosen = isinstance(kind, type) and issubclass(kind, StrEnum) and isinstance(value, kind)
-        return value if is_chosen else checked(ctx, value)
-
-    if param.callback is None:
-        param.process_value = process_value
+class Command(_PlainValues, TyperCommand):
+    """A command whose words become texts and paths by themselves."""
 
 
 class RuleCommand(Command):

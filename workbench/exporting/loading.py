@@ -22,7 +22,7 @@ from workbench.exporting.places import ZIP_FAULTS, Place
 from workbench.exporting.programs import PYTHON, RUST
 from workbench.mapping import Mapping
 from workbench.writing import checksums, npy_folder, shards
-from workbench.writing.files import FORMATS, TEXTS
+from workbench.writing.files import FORMATS, TEXTS, unreadable
 from workbench.writing.weights import npy_header, npz_dtype
 
 Nested: TypeAlias = "dict[str, npt.NDArray[Any] | Nested]"
@@ -173,11 +173,11 @@ def _read_checkpoints(
 ) -> dict[str, npt.NDArray[Any]]:
     tensors = [tensor for source in sources for tensor in checkpoint_of(source).tensors]
     if len(tensors) != len(expected) or {tensor.key for tensor in tensors} != set(expected):
-        raise _unreadable(path, "its tensors are not those that mapping.json lists")
+        raise unreadable(path, "its tensors are not those that mapping.json lists")
     for tensor in tensors:
         wanted = expected[tensor.key]
         if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
-            raise _unreadable(path, f"'{wanted.name}' has not the shape or dtype that mapping.json says")
+            raise unreadable(path, f"'{wanted.name}' has not the shape or dtype that mapping.json says")
     return {tensor.key: tensor.read() for tensor in tensors}
 
 
@@ -189,11 +189,11 @@ def _read_npz(place: Place, name: str, expected: dict[str, _Expected]) -> dict[s
             entries = archive.infolist()
             names = [entry.filename.removesuffix(".npy") for entry in entries]
             if sorted(names) != sorted(expected):
-                raise _unreadable(path, "its tensors are not those that mapping.json lists")
+                raise unreadable(path, "its tensors are not those that mapping.json lists")
             for name, entry in zip(names, entries, strict=True):
                 arrays[name] = _read_entry(archive, entry, expected[name], path, place.size(path.name))
     except ZIP_FAULTS as error:
-        raise _unreadable(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     return arrays
 
 
@@ -205,17 +205,17 @@ def _read_entry(
     size = len(header) + expected.nbytes
     fits = entry.file_size == entry.compress_size == size <= limit
     if entry.compress_type != zipfile.ZIP_STORED or not fits:
-        raise _unreadable(path, f"'{expected.name}' has not the size that mapping.json says")
+        raise unreadable(path, f"'{expected.name}' has not the size that mapping.json says")
     with archive.open(entry) as file:
         if file.read(len(header)) != header:
-            raise _unreadable(path, f"'{expected.name}' has not the shape or dtype that mapping.json says")
+            raise unreadable(path, f"'{expected.name}' has not the shape or dtype that mapping.json says")
         flat = np.empty(expected.nbytes, np.uint8)
         view = flat.data
         at = 0
         while at < expected.nbytes:
             chunk = file.read(min(_CHUNK, expected.nbytes - at))
             if not chunk:
-                raise _unreadable(path, f"'{expected.name}' ends early")
+                raise unreadable(path, f"'{expected.name}' ends early")
             view[at : at + len(chunk)] = chunk
             at += len(chunk)
         file.read(1)  # the end of an entry is where its CRC is compared
@@ -270,14 +270,4 @@ def _wrong(place: str, cause: str, path: Path) -> MappingError:
         place=place,
         next_step="Export again, or take the mapping.json that belongs to these files.",
         code="mapping-field",
-    )
-
-
-def _unreadable(path: Path, cause: str) -> OpenError:
-    return OpenError(
-        "The weights cannot be read.",
-        path=str(path),
-        cause=f"{cause[:1].upper()}{cause[1:]}.",
-        next_step="Export again.",
-        code="export-unreadable",
     )

@@ -18,6 +18,7 @@ from workbench.errors import MappingError, OpenError, printable
 from workbench.exporting.mapping_file import MAPPING
 from workbench.mapping import persist
 from workbench.writing import archive, checksums
+from workbench.writing.files import unreadable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -73,7 +74,7 @@ def opened(path: Path) -> Iterator[Place]:
     try:
         file = zipfile.ZipFile(io.BufferedReader(_Stream(source), _CHUNK))
     except ZIP_FAULTS as error:
-        raise _unreadable(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     with file:
         yield _Archive(path, source, file)
 
@@ -142,7 +143,7 @@ class _Archive(_Files):
         if name not in self._sources:
             entry = self._entry(name)
             if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-                raise _unreadable(self.path, f"{name} in it is compressed: unpack the zip, and read the folder")
+                raise unreadable(self.path, f"{name} in it is compressed: unpack the zip, and read the folder")
             self._sources[name] = _Part(self._source, self._begin(entry), entry.file_size, name)
         return self._sources[name]
 
@@ -158,7 +159,7 @@ class _Archive(_Files):
                         with (Path(made) / file).open("wb") as out:
                             out.writelines(_pieces(self.source(f"{name}/{file}")))
                     except OSError as error:
-                        raise _unreadable(self.path, error.strerror or str(error)) from error
+                        raise unreadable(self.path, error.strerror or str(error)) from error
             yield Path(made)
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
@@ -170,7 +171,7 @@ class _Archive(_Files):
     def _begin(self, entry: zipfile.ZipInfo) -> int:
         head = self._source.read_exact(entry.header_offset, _LOCAL_HEAD)
         if head[:4] != b"PK\x03\x04":
-            raise _unreadable(self.path, f"where {printable(entry.filename, 80)} should begin, it does not")
+            raise unreadable(self.path, f"where {printable(entry.filename, 80)} should begin, it does not")
         name, extra = struct.unpack("<HH", head[26:30])
         return entry.header_offset + _LOCAL_HEAD + int(name) + int(extra)
 
@@ -180,7 +181,7 @@ class _Part:
 
     def __init__(self, whole: ByteSource, begin: int, size: int, name: str) -> None:
         if begin + size > whole.size:
-            raise _unreadable(Path(whole.path or whole.name), f"{name} in it ends behind the end of the file")
+            raise unreadable(Path(whole.path or whole.name), f"{name} in it ends behind the end of the file")
         self._whole = whole
         self._begin = begin
         self.size = size
@@ -200,7 +201,7 @@ class _Part:
 
     def _check(self, begin: int, n: int) -> None:
         if begin < 0 or n < 0 or begin + n > self.size:
-            raise _unreadable(Path(self.path or self.name), f"{self.name} in it is cut off")
+            raise unreadable(Path(self.path or self.name), f"{self.name} in it is cut off")
 
 
 class _Stream(io.RawIOBase):
@@ -248,14 +249,4 @@ def missing(path: Path) -> OpenError:
         path=str(path),
         next_step="Export again.",
         code="export-incomplete",
-    )
-
-
-def _unreadable(path: Path, cause: str) -> OpenError:
-    return OpenError(
-        "The export cannot be read.",
-        path=str(path),
-        cause=f"{cause[:1].upper()}{cause[1:]}.",
-        next_step="Export again.",
-        code="export-unreadable",
     )

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from workbench.core.text import bytes_text
+from workbench.core.text import bytes_text, listed_text
 from workbench.errors import ExportError, printable
+from workbench.writing.output import sync
 
 _PREFIX: Final = ".workbench-"
 """How the hidden folders begin in which files lie until they are put in place: `new`, and `old` while that is done."""
@@ -65,7 +66,7 @@ def staged(
         for name in names:
             _sync_all(new / name)
         if is_new:
-            _sync(new)
+            sync(new)
             os.rename(new, folder)
         else:
             with _locked(folder):
@@ -74,8 +75,8 @@ def staged(
                 _replace_all(folder, names, new, staging)
         done = True
         with contextlib.suppress(OSError):
-            _sync(folder)
-            _sync(folder.parent)
+            sync(folder)
+            sync(folder.parent)
     except OSError as error:
         raise not_written(folder, error) from error
     finally:
@@ -112,7 +113,7 @@ def check_folder(
         many = len(present) > 1
         raise _refusal(
             folder,
-            f"{_listed(present)} {'exist' if many else 'exists'} already.",
+            f"{listed_text(present)} {'exist' if many else 'exists'} already.",
             "Choose another folder, or allow overwriting (overwrite=True, --overwrite).",
             code="files-exist",
         )
@@ -321,17 +322,4 @@ def _sync_all(path: Path) -> None:
         else:
             for each in within:
                 _sync_all(each)
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Have the system write `path` (file or folder) to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    sync(path)

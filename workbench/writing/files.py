@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from workbench.burn import DEFAULT_VERSION
 from workbench.checkpoint import Checkpoint, open_checkpoint
-from workbench.errors import ExportError, WorkbenchError, printable
+from workbench.errors import ExportError, OpenError, WorkbenchError, printable
 from workbench.writing import burnpack_file, mpk_file, output, torch_pt, weights
 from workbench.writing.checksums import crc32
 from workbench.writing.items import Item, check_sources, pieces
@@ -199,6 +199,17 @@ def fault(tensor: TensorRef, item: Item, format: str, crc: int, meter: Meter) ->
         read = crc32(piece, read)
         meter.add(len(piece))
     return "" if read == crc else "value"
+
+
+def unreadable(path: Path, cause: str) -> OpenError:
+    """The error for an export that cannot be read again, now that it is wanted."""
+    return OpenError(
+        "The export cannot be read.",
+        path=str(path),
+        cause=f"{cause[:1].upper()}{cause[1:]}.",
+        next_step="Export again.",
+        code="export-unreadable",
+    )
 
 
 def differs(path: Path, cause: str) -> ExportError:

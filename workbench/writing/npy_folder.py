@@ -21,7 +21,7 @@ from workbench.errors import OpenError, WorkbenchError, printable
 from workbench.formats.strict_json import JsonProblem, parse
 from workbench.writing import checksums, output
 from workbench.writing import items as items_
-from workbench.writing.files import Crcs, differs, fault
+from workbench.writing.files import Crcs, differs, fault, unreadable
 from workbench.writing.items import Item, check_each
 from workbench.writing.progress import Meter
 from workbench.writing.weights import npy_header, npz_dtype
@@ -114,7 +114,7 @@ def read_npy(folder: Path, wanted: Mapping[str, tuple[tuple[int, ...], DType]]) 
     """
     tensors = _index(folder / INDEX)
     if tensors.keys() != wanted.keys():
-        raise _unreadable(folder / INDEX, "its tensors are not those that mapping.json lists")
+        raise unreadable(folder / INDEX, "its tensors are not those that mapping.json lists")
     arrays = {}
     for name, (shape, dtype) in wanted.items():
         arrays[name] = _read(folder, tensors[name], name, shape, dtype)
@@ -125,14 +125,14 @@ def _index(path: Path) -> dict[str, object]:
     try:
         root = parse(path.read_bytes())
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise unreadable(path, error.strerror or str(error)) from error
     except JsonProblem as problem:
-        raise _unreadable(path, f"in its text, {problem}") from None
+        raise unreadable(path, f"in its text, {problem}") from None
     tensors = root.get("tensors") if isinstance(root, dict) else None
     if not isinstance(root, dict) or root.get("schema") != _SCHEMA or not isinstance(tensors, dict):
-        raise _unreadable(path, "it is no index of an export")
+        raise unreadable(path, "it is no index of an export")
     if root.get("version") != _VERSION:
-        raise _unreadable(path, f"its version is {printable(str(root.get('version')), 40)}, not {_VERSION}")
+        raise unreadable(path, f"its version is {printable(str(root.get('version')), 40)}, not {_VERSION}")
     return tensors
 
 
@@ -140,7 +140,7 @@ def _read(folder: Path, facts: object, name: str, shape: tuple[int, ...], dtype:
     """One array. The header is compared with the one that must stand there, never parsed."""
     file, wanted = (facts.get("file"), facts.get(checksums.FIELD)) if isinstance(facts, dict) else (None, None)
     if not isinstance(file, str) or not _FILE.fullmatch(file) or not isinstance(wanted, str):
-        raise _unreadable(folder / INDEX, f"it says of '{printable(name, 200)}' no file with its BLAKE3")
+        raise unreadable(folder / INDEX, f"it says of '{printable(name, 200)}' no file with its BLAKE3")
     path = folder / file
     assert dtype.numpy is not None
     header = npy_header(_stored(dtype), shape)
@@ -153,7 +153,7 @@ def _read(folder: Path, facts: object, name: str, shape: tuple[int, ...], dtype:
             flat = np.empty(size if is_whole else 0, np.uint8)
             is_whole = is_whole and source.readinto(flat.data) == size
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise unreadable(path, error.strerror or str(error)) from error
     digest.update(flat.data)
     if not is_whole or digest.hexdigest() != wanted:
         raise OpenError(
@@ -178,13 +178,3 @@ def _stored(dtype: DType) -> np.dtype[Any]:
         assert dtype.numpy is not None
         return dtype.numpy
     return np.dtype(stored)
-
-
-def _unreadable(path: Path, cause: str) -> OpenError:
-    return OpenError(
-        "The weights cannot be read.",
-        path=str(path),
-        cause=f"{cause[:1].upper()}{cause[1:]}.",
-        next_step="Export again.",
-        code="export-unreadable",
-    )

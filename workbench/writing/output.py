@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from workbench.writing.progress import Meter
 
-__all__ = ["created"]
+__all__ = ["created", "sync"]
 
 _BUFFER: Final = 256 << 10
 _WORTH_A_THREAD: Final = 8 << 20
@@ -142,3 +142,12 @@ class _Behind:
         while not self._ends.empty():
             ends.append(self._ends.get())
         return max((end for end in ends if end is not None), default=0), None in ends
+
+
+def sync(path: Path) -> None:
+    """Have the system write `path`, a file or a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -24,7 +24,7 @@ from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.core.tensor import TensorRef
 from workbench.errors import ExportError, WorkbenchError
 from workbench.mapping import Mapping
-from workbench.writing import checksums, files
+from workbench.writing import checksums, files, output
 from workbench.writing.items import Item
 from workbench.writing.progress import Meter
 
@@ -108,7 +108,7 @@ def write_items(folder: Path, file: files.WeightFile, digest: str, *, verify: bo
         if verify:
             file.verify(part, crcs, meter)
         path = part / file.name
-        _sync(path)
+        output.sync(path)
         status = path.stat()
         receipt = Receipt(
             digest=digest,
@@ -119,7 +119,7 @@ def write_items(folder: Path, file: files.WeightFile, digest: str, *, verify: bo
         )
         note = part / (file.name + _RECEIPT)
         note.write_text(json.dumps(receipt), encoding="ascii")
-        _sync(note)
+        output.sync(note)
         os.replace(path, folder / file.name)
         os.replace(note, folder / note.name)
     finally:
@@ -221,11 +221,3 @@ class _CalledOff:
             return False
         self._asked = now
         return self._path.exists()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -49,7 +49,9 @@ export function createFiles(app, changed) {
     });
     const named = names.length > 2 ? [names[0], `… ${plural(names.length - 1, "more file")}`] : names;
     const label = h("label", { class: "wb-fileline" }, box, h("span", { class: "wb-code", dir: "ltr", title: names.length > 2 ? names.join("\n") : null }, named.join(", ")));
-    return h("li", { "data-format": format, class: problem ? "wb-filebad" : "" }, label, h("span", { class: "wb-second", title: why || null }, problem || note));
+    if (problem) set(box, "aria-description", `${problem} ${why}`.trim());
+    const said = problem && why ? h("details", { class: "wb-second wb-why" }, h("summary", {}, problem), why) : h("span", { class: "wb-second" }, problem || note);
+    return h("li", { "data-format": format, class: problem ? "wb-filebad" : "" }, label, said);
   }
 
   return {

@@ -2,7 +2,7 @@
 import { h } from "./dom.js";
 import { cellHeight, layoutFor } from "./sizes.js";
 
-/** Header and status line; what the export panel needs below the rules. */
+/** Header and status line; what the export panel needs, beside the rules or below them. */
 const LINES = 66;
 const PANEL = 330;
 
@@ -113,7 +113,7 @@ export function createFrame(app, need, parts, changed) {
   function update() {
     const summary = app.summary();
     const here = `${summary.state} ${summary.path}`;
-    const beside = need.rules() + (stacked() ? 60 : PANEL);
+    const beside = stacked() ? Math.max(need.rules() + 60, PANEL) : need.rules() + PANEL;
     const open = stacked() ? need.table() + beside : Math.max(need.table(), beside);
     const wish = LINES + need.banner() + (summary.state === "open" ? open : need.states());
     if (here !== path) {
