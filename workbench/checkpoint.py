@@ -199,6 +199,11 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
             code="unknown-key",
         )
 
+    def check_unchanged(self) -> None:
+        """OpenError `changed` when the file is not the one that was opened; of several files, the first or the last."""
+        for row in {0, len(self.tensors) - 1} if len(self.tensors) else ():
+            self.tensors[row].storage.check_unchanged()
+
     def __getitem__(self, key: str) -> npt.NDArray[Any]:
         return self.tensor(key).read()
 

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
+from safetensors.numpy import save_file
 
 from tests.oracles import torch
 
@@ -162,3 +164,40 @@ def test_the_counts_in_the_header_show_the_findings_of_one_severity(lab: LabPage
     expect(panel).not_to_contain_text("This file holds the whole model")
     panel.get_by_role("button", name="Show all").click()
     expect(panel).to_contain_text("This file holds the whole model")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_file_that_changed_on_disk_is_told_and_opened_again_or_kept(lab: LabPage, tmp_path: Path, theme: str) -> None:
+    path = lab.server.root / f"changed_{theme}.safetensors"
+    save_file({"conv.a": np.ones(2, np.float32), "conv.b": np.ones(3, np.float32)}, path)
+    lab.notebook_on(path.name)
+    lab.theme(theme)
+    view = lab.workbench()
+    changed = view.get_by_role("region", name="The file changed")
+    expect(changed).to_be_hidden()
+
+    def save_anew(key: str) -> None:
+        save_file({key: np.ones(4, np.float32)}, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    save_anew("conv.c")
+    lab.page.locator(".jp-Notebook .cm-content").first.click()
+    view.get_by_role("row", name="conv.b, ").click()
+    expect(changed).to_contain_text(f"{path.name} changed on disk")
+    expect(changed).to_contain_text("The table shows the old one.")
+    picture(lab, f"banner-changed-{theme}", tmp_path)
+    changed.get_by_role("button", name="Keep").press("Enter")
+    expect(changed).to_be_hidden()
+    expect(view.locator('[role="treegrid"] :focus')).to_have_count(1)
+    expect(view.get_by_role("row", name="conv.b, ")).to_be_visible()
+
+    save_anew("conv.d")
+    lab.page.keyboard.press("n")
+    lab.page.keyboard.type(r"^conv\.")
+    expect(changed.get_by_role("button", name="Open again")).to_be_visible()
+    lab.page.keyboard.press("F6")
+    changed.get_by_role("button", name="Open again").press("Enter")
+    expect(changed).to_be_hidden()
+    expect(view.get_by_role("row", name="conv.d, becomes d, ")).to_be_visible()
+    expect(view.get_by_role("group", name="Rule 1, 1 key")).to_be_visible()
+    assert lab.errors == []

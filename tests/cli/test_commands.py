@@ -328,7 +328,7 @@ def test_an_ascii_terminal_gets_escapes_and_no_traceback():
 # ---- how it begins and ends ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [[], ["inspect"], ["remap"], ["export"], ["convert"], ["lab"]])
+@pytest.mark.parametrize("words", [[], ["inspect"], ["remap"], ["export"], ["convert"], ["diagnose"], ["lab"]])
 def test_help_shows_an_example(words):
     said = workbench(*words, "--help").stdout
     assert f"workbench {' '.join(words) or 'inspect'} net.pt" in said
@@ -342,6 +342,40 @@ def test_help_imports_nothing_heavy():
     code = "import sys, workbench.cli.app; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
     assert not {"numpy", "polars", "pandas", "ipywidgets", "rich", "pydantic", "ml_dtypes"} & set(done.stdout.split())
+
+
+def test_an_example_of_the_help_is_one_line_to_copy_however_narrow_the_terminal(monkeypatch):
+    monkeypatch.setitem(ENVIRONMENT, "COLUMNS", "40")
+    said = workbench("export", "--help").stdout
+    assert "  workbench export big.safetensors -o big --format safetensors --shards 5GB --workers 4\n" in said
+
+
+def test_inspect_imports_neither_a_validator_nor_what_colours_a_terminal():
+    code = (
+        "import sys\nfrom workbench.cli.app import app\n"
+        f"app(['inspect', {str(NET)!r}], standalone_mode=False)\n"
+        "print('imported:', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    imported = set(done.stdout.partition("imported:")[2].split())
+    assert "workbench.checkpoint" in imported
+    assert not {"pydantic", "rich.console", "polars", "cbor2"} & imported
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["export", NET, "-o", "out", "--workers", "0"], "0 is too small: give 1 or more."),
+        (["export", NET, "-o", "out", "--workers", "two"], "'two' is no whole number."),
+        (["export", NET, "-o", "out", "--ties", "thrice"], "'thrice' is not one of them: twice, once."),
+        (["convert", NET, "out.mpk", "--precision", "low"], "'low' is not one of them: full, half."),
+        (["remap", NET, "--upto", "x"], "'x' is no whole number."),
+        (["remap", NET, "--code", "java"], "'java' is not one of them: rust, python."),
+    ],
+)
+def test_a_wrong_value_names_its_option_and_what_may_stand_there(words, text):
+    said = fault(*words)
+    assert f"Invalid value for '{words[-2]}': {text}\n" in said
 
 
 def many_tensors(tmp_path: Path) -> Path:

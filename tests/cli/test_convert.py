@@ -134,3 +134,18 @@ def test_in_python_the_result_says_what_was_written(tmp_path):
     with pytest.raises(wb.ExportCancelled):
         wb.convert(NET, tmp_path / "never.npz", cancel=lambda: True)
     assert not (tmp_path / "never.npz").exists()
+
+
+def test_values_that_are_no_tensors_are_said_to_be_left_out(tmp_path):
+    torch().save({"w": torch().ones(2), "epoch": 3, "hyper": {"lr": 0.1}}, tmp_path / "train.pt")
+    facts = answer("convert", tmp_path / "train.pt", tmp_path / "w.npz")
+    assert facts["changes"] == ["left out, no tensors: epoch, hyper.lr"]
+    torch().save({"w": torch().ones(2)}, tmp_path / "plain.pt")
+    assert answer("convert", tmp_path / "plain.pt", tmp_path / "plain.npz")["changes"] == []
+
+
+def test_a_file_that_is_there_is_called_by_its_name(tmp_path):
+    (tmp_path / "out.npz").write_bytes(b"mine")
+    said = fault("convert", NET, tmp_path / "out.npz")
+    assert said.startswith("Error: out.npz: This exists already.")
+    assert (tmp_path / "out.npz").read_bytes() == b"mine"

@@ -201,7 +201,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("command", [["export", NET, "-o", "out"], ["convert", NET, "out.npz"]])
+@pytest.mark.parametrize(
+    "command", [["export", NET, "-o", "out"], ["convert", NET, "out.npz"], ["fix", NET, "-o", "out.pt"]]
+)
 def test_ctrl_c_leaves_everything_as_it_was_and_says_so(tmp_path, command):
     process = subprocess.Popen(
         [sys.executable, "-c", HELD, *command],
@@ -219,3 +221,22 @@ def test_ctrl_c_leaves_everything_as_it_was_and_says_so(tmp_path, command):
     assert stderr == "Cancelled. Nothing was changed. [cancelled]\n"
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_precision_without_an_mpk_is_refused(tmp_path):
+    assert "[precision-without-mpk]" in fault("export", NET, "-o", tmp_path / "out", "--precision", "half")
+    assert "[precision-without-mpk]" in fault("convert", NET, tmp_path / "out.npz", "--precision", "half")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_without_safetensors_are_refused_by_the_names_of_the_options(tmp_path):
+    for option in (["--shards", "5GB"], ["--workers", "2"]):
+        said = fault("export", NET, "-o", tmp_path / "out", "--format", "pt", *option)
+        assert option[0] in said
+        assert "[shards-without-safetensors]" in said
+
+
+def test_an_export_of_nothing_says_so(tmp_path):
+    said = workbench("export", NET, "-o", tmp_path / "out", "--include", "nothing").stdout
+    assert "3 in = 0 out + 3 skipped" in said
+    assert "No tensor is left: the files hold none.\n" in said

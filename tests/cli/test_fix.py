@@ -187,3 +187,16 @@ def test_a_tensor_that_cannot_be_read_is_listed(tmp_path):
     result = fixed(tmp_path / "net.pt", tmp_path / "out.pt")
     assert [key for key, why in result.left_out if why.startswith("it cannot be read")] == ["q"]
     assert list(th.load(tmp_path / "out.pt", weights_only=True)) == ["w"]
+
+
+def test_json_says_what_the_lines_say(tmp_path):
+    torch = load_torch()
+    weight = torch.ones(2, 3)
+    torch.save({"state_dict": {"a": weight, "b": weight}, "ema": {"a": torch.zeros(2)}}, tmp_path / "train.pt")
+    words = ("fix", tmp_path / "train.pt", "-o", tmp_path / "out.pt", "--top-level-key", "state_dict", "--json")
+    facts = json.loads(workbench(*words).stdout)
+    assert facts["path"] == str(tmp_path / "out.pt")
+    assert facts["nbytes"] == (tmp_path / "out.pt").stat().st_size
+    assert (facts["n_tensors"], facts["top_level_key"], facts["class"]) == (2, "state_dict", None)
+    assert facts["aliases"] == [{"key": "b", "same_as": "a"}]
+    assert [each["key"] for each in facts["left_out"]] == ["ema.a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -159,3 +160,29 @@ def test_the_json_names_the_store_and_the_api_that_reads_the_file():
     said = answer("remap", NESTED, "--burn", "0.20", "--api", "burn-store")["burn"]
     assert said == {"version": "0.20", "api": "PytorchStore", "store": "PytorchStore", "reads_with": "burn-store"}
     assert answer("remap", NESTED, "--burn", "0.20")["burn"]["reads_with"] == "burn-import"
+
+
+def test_save_replaces_a_mapping_and_nothing_else(tmp_path):
+    copy = tmp_path / "net.pt"
+    copy.write_bytes(Path(NET).read_bytes())
+    assert "[save-replaces-other]" in fault("remap", copy, "--save", copy)
+    assert copy.read_bytes() == Path(NET).read_bytes()
+    saved = tmp_path / "mapping.json"
+    for pattern in ("^a", "^b"):
+        said = workbench("remap", copy, "--rule", pattern, "", "--save", saved).stdout
+        assert said.splitlines()[-1] == f"saved: {saved}"
+        assert [rule.pattern for rule in wb.Mapping.load(saved).rules] == [pattern]
+
+
+def test_a_wrong_pattern_is_shown_once_with_its_place():
+    for option in ("--include", "--keep-index"):
+        said = fault("remap", NET, option, "(")
+        assert said.count("regex parse error") == 1
+        assert "\\x0a" not in said
+
+
+def test_a_mapping_or_target_that_is_not_there_is_said_to_be_missing():
+    assert "nope.json: The mapping cannot be read. There is no such file. " in fault(
+        "remap", NET, "--mapping", "nope.json"
+    )
+    assert "nope.rs: There is no such file. " in fault("remap", NET, "--target", "nope.rs")

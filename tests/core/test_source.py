@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import zlib
 from pathlib import Path
 
@@ -115,3 +117,21 @@ def test_inflating_far_inside_keeps_only_what_was_asked_for() -> None:
 def test_damaged_bytes_are_an_error() -> None:
     with pytest.raises(OpenError, match="damaged"):
         inflate(MemorySource(b"\xff" * 50), 0, 50, 0, 10, "here")
+
+
+def test_a_copy_has_a_descriptor_of_its_own(file: Path) -> None:
+    source = FileSource(file)
+    for again in (copy.copy(source), copy.deepcopy(source), pickle.loads(pickle.dumps(source))):
+        assert again.read_exact(2, 3) == b"234"
+        again.check_unchanged()
+        del again
+    other = FileSource(file)
+    assert source.read_exact(2, 3) == other.read_exact(2, 3) == b"234"
+
+
+def test_a_copy_of_a_file_that_changed_is_refused(file: Path) -> None:
+    taken = pickle.dumps(FileSource(file))
+    file.write_bytes(b"01234567890")
+    with pytest.raises(OpenError) as caught:
+        pickle.loads(taken)
+    assert caught.value.code == "changed"

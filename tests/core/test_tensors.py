@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -116,3 +118,14 @@ def test_several_tensors_of_one_key_are_all_there() -> None:
     assert (list(twice), twice.rows) == ([a, b, a, c], {a.key: 2, b.key: 1, c.key: 3})
     nested = TensorRef("x.y", ("x", "y"), *layout(0)[:4], Places().storage(0))
     assert (twice.are_nested, Tensors((a, nested)).are_nested) == (False, True)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_copy_says_the_same_whatever_was_made_before(again) -> None:
+    tensors = lazy()
+    first = tensors[3]
+    found = again(tensors)
+    assert columns(found) == columns(tensors)
+    assert found.are_apart
+    assert found[3].key == first.key
+    assert [tensor.storage.begin for tensor in found] == [tensor.storage.begin for tensor in tensors]

@@ -516,3 +516,13 @@ def test_the_mapping_of_an_export_replays_to_the_same_bytes(net, tmp_path):
     wb.export(again.plan(wb.open(SAMPLES / "net.pt")), tmp_path / "two")
     for name in ("mapping.json", "model.npz", "model.safetensors"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_load_export_takes_files_of_all_frameworks_before_those_of_burn(tmp_path):
+    ckpt = checkpoint_of(tmp_path / "net.safetensors", {"norm.weight": np.arange(3, dtype=np.float32)})
+    plan = wb.Mapping(layout=wb.Layout(modules=(("norm", "LayerNorm"),))).plan(ckpt)
+    for formats in (["npy"], ["npy", "bpk"]):
+        wb.export(plan, tmp_path / "-".join(formats), formats=formats)
+        assert list(wb.load_export(tmp_path / "-".join(formats))["norm"]) == ["weight"]
+    wb.export(plan, tmp_path / "bpk", formats=["bpk"])
+    assert list(wb.load_export(tmp_path / "bpk")["norm"]) == ["gamma"]

@@ -162,3 +162,14 @@ def test_a_program_of_another_origin_is_never_written_over(torch_file, tmp_path,
     wb.load_export(tmp_path / "out")
     export(plan, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / name).read_text() != "edited"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{}", '{"files": [[]]}', "\x00"])
+def test_a_mapping_that_says_nothing_of_files_makes_no_program_one_of_an_export(torch_file, tmp_path, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mapping.json").write_text(text)
+    (tmp_path / "out" / "load.py").write_text("mine")
+    with pytest.raises(wb.ExportError) as caught:
+        export(wb.Mapping().plan(torch_file), tmp_path / "out", overwrite=True)
+    assert caught.value.code == "not-of-an-export"
+    assert (tmp_path / "out" / "load.py").read_text() == "mine"

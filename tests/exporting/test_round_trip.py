@@ -228,6 +228,21 @@ def test_a_value_that_a_cast_has_no_place_for_is_refused_wherever_it_lies(step):
         assert caught.value.code == "cast-does-not-fit"
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"])
+def test_an_infinity_never_becomes_nan(step, dtype):
+    array = np.array([1, np.inf], np.float32)
+    with pytest.raises(ExportError, match=f"{dtype} cannot hold"):
+        list(pieces(Item("w", view_of(array, array), cast=dtype)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2"])
+def test_infinity_and_nan_stay_what_they_are_in_a_cast(step, dtype):
+    array = np.array([np.inf, -np.inf, np.nan, 1], np.float32)
+    raw = b"".join(bytes(piece) for piece in pieces(Item("w", view_of(array, array), cast=dtype)))
+    found = np.frombuffer(raw, dtype_named(dtype).numpy).astype(np.float32)
+    assert np.array_equal(found, array, equal_nan=True)
+
+
 @pytest.mark.parametrize("dtype", ["complex32", "bits16", "float4_e2m1fn_x2"])
 @pytest.mark.parametrize("unreadable", ["", "its own"])
 def test_what_numpy_alone_lacks_can_be_written_and_what_cannot_be_read_for_another_reason_not(step, dtype, unreadable):

@@ -82,6 +82,7 @@ REFUSED = {
     "offsets reversed": with_header({"w": entry(4, 0)}, b"1234"),
     "size and shape disagree": with_header({"w": entry(shape=(2,))}, b"1234"),
     "shape overflows": with_header({"w": entry(shape=(2**63, 2**63))}, b"1234"),
+    "shape overflows before its zero": with_header({"w": entry(0, 0, shape=(3, 2**63, 0))}),
     "a hole before": with_header({"w": entry(4, 8)}, b"12345678"),
     "a hole between": with_header({"a": entry(0, 4), "b": entry(8, 12)}, b"1" * 12),
     "overlap": with_header({"a": entry(0, 4), "b": entry(0, 4)}, b"1234"),
@@ -279,3 +280,18 @@ def test_the_quick_pattern_leaves_every_other_spelling_to_the_strict_parser(text
     raw = text.encode()
     source = MemorySource(len(raw).to_bytes(8, "little") + raw + b"1", "made.safetensors")
     assert our_safetensors._quick(source, raw, 8 + len(raw)) is None
+
+
+@pytest.mark.parametrize("escape", [r"\ud800", r"\uDC00\ud800", r"\ud83d\ude00", r"\u00e9", r"\\ud800"])
+@pytest.mark.parametrize("place", ["metadata", "key"])
+def test_half_of_a_surrogate_pair_is_refused_where_the_reference_reader_refuses_it(escape, place):
+    fact = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    name, note = ("w", escape) if place == "metadata" else (escape, "")
+    data = with_header('{"__metadata__":{"note":"' + note + '"},"' + name + '":' + fact + "}", bytes(4))
+    try:
+        reference = {key for key, _ in safetensors.deserialize(data)}
+    except safetensors.SafetensorError:
+        with pytest.raises(OpenError, match="surrogate"):
+            opened(data)
+    else:
+        assert {tensor.key for tensor in opened(data).tensors} == reference

@@ -168,3 +168,16 @@ test("a job of a kernel that stops rejects, and an unmounted view listens to no 
   all.control.abort();
   assert.equal(all.model.n_handlers, 0);
 });
+
+test("a look at the file is asked once in a while, and nobody waits for its answer", async (t) => {
+  t.mock.timers.enable({ apis: ["Date", "setTimeout"], now: 10_000 });
+  const { model, wire, control, health } = setup(50);
+  t.after(() => control.abort());
+  wire.look();
+  wire.look();
+  assert.deepEqual(model.sent.map(({ ask }) => ask), ["look"]);
+  t.mock.timers.tick(1_500);
+  wire.look();
+  assert.equal(model.sent.length, 2);
+  assert.deepEqual(health, []);
+});

@@ -448,3 +448,12 @@ def test_keys_of_a_whole_file_fold_below_their_dict():
     found = fold(["sd.weight_g", "sd.weight_v"], checkpoint.tensors, {})
     assert found.keys == ("sd.weight_g", "sd.weight")
     assert found.gone == {0: "sd.weight"}
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 3)])
+def test_a_spectral_norm_whose_vectors_are_zero_gives_what_a_division_by_zero_gives(shape, tmp_path):
+    weight = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) - 4
+    plan = plan_of(weight_orig=weight, weight_u=np.zeros(shape[0]), weight_v=np.zeros(shape[1]))
+    with np.errstate(all="ignore"):
+        wanted = weight / np.float32(0)
+    assert np.array_equal(plan.tensors[plan.originals.index("weight_orig")].read(), wanted, equal_nan=True)

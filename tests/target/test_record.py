@@ -103,3 +103,20 @@ def test_a_template_that_nests_without_end_has_an_end():
         tree = Dict([("x", [tree])])
     assert fit(Template(tree).model(), {}).unsettled or fit(Template(tree).model(), {}).tree is None
     assert fit(Template([None] * 100_000).model(), {}).tree == [None] * 100_000
+
+
+@pytest.mark.parametrize("key", ["fc.weight.", "fc.weight..x", "fc.weight.x"])
+def test_a_name_that_goes_on_below_a_parameter_is_not_that_parameter(key):
+    record = Target.from_rust("#[derive(Module)] struct Net<B: Backend> { fc: Linear<B> }").record("0.20")
+    found = fit(record, {key: (3,), "fc.bias": (3,)})
+    assert [path for path, _ in found.missing] == ["fc.weight"]
+    assert [leaf.key for leaf in found.leaves] == ["fc.bias"]
+
+
+@pytest.mark.parametrize("index", ["100001", "9" * 30, "9" * 5000])
+def test_an_index_too_large_for_a_list_is_said_to_be_unsettled(index):
+    record = Target.from_rust("#[derive(Module)] struct Net<B: Backend> { layers: Vec<Linear<B>> }").record("0.20")
+    found = fit(record, {f"layers.{index}.weight": (3, 2)})
+    ((path, what),) = found.unsettled
+    assert path == "layers"
+    assert "elements" in what

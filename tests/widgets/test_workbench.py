@@ -1,6 +1,8 @@
 """The kernel's side of the screen, asked as the page asks."""
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import workbench as wb
 from tests.make.named import checkpoint_named
@@ -160,3 +162,47 @@ def test_repeated_blocks_are_shown_singly_and_skipped_as_one(tmp_path, page):
 def test_a_line_without_repeats_says_so(asked):
     (first, *_) = asked.ask("rows", **{"from": 0, "to": 40})["rows"]
     assert asked.ask("repeat", id=first["id"]) == {"repeats": False}
+
+
+def test_a_file_that_is_replaced_is_told_with_the_next_answer_and_opened_again_under_the_same_rules(tmp_path, page):
+    path = tmp_path / "net.safetensors"
+    save_file({key: np.ones(2, np.float32) for key in NET}, path)
+    asked = Asked(wb.Workbench(path), page)
+    asked.ask("add_rule", pattern=r"^conv\.", replacement="", step="1")
+    assert asked.view.changed == {}
+    save_file({"conv.new": np.ones(2, np.float32)}, tmp_path / "other.safetensors")
+    (tmp_path / "other.safetensors").replace(path)
+    assert asked.view.changed == {}
+    asked.ask("rows", **{"from": 0, "to": 5})
+    assert asked.view.changed["name"] == path.name
+    assert asked.view.changed["when"] != ""
+    assert asked.view.summary["n_tensors"] == 3
+
+    asked.ask("open_again")
+    assert asked.view.changed == {}
+    assert asked.view.plan.remapped == ["new"]
+
+
+def test_a_change_that_is_kept_out_is_not_told_again_but_the_next_one_is(tmp_path, page):
+    path = tmp_path / "net.safetensors"
+    save_file({key: np.ones(2, np.float32) for key in NET}, path)
+    asked = Asked(wb.Workbench(path), page)
+    path.write_bytes(b"one")
+    asked.ask("rows", **{"from": 0, "to": 5})
+    assert asked.view.changed["when"]
+    asked.ask("keep_shown")
+    assert asked.view.changed == {}
+    asked.ask("rows", **{"from": 0, "to": 5})
+    assert asked.view.changed == {}
+    path.unlink()
+    asked.ask("rows", **{"from": 0, "to": 5})
+    assert (asked.view.changed["name"], asked.view.changed["when"]) == (path.name, "")
+
+
+def test_files_of_the_folder_that_are_not_listed_are_counted(tmp_path, page, monkeypatch):
+    for n in range(103):
+        (tmp_path / f"{n:03}.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    summary = wb.Workbench().summary
+    assert [file["path"] for file in summary["folder"]] == [f"{n:03}.pt" for n in range(100)]
+    assert summary["folder_more"].startswith("and 3 more")

@@ -81,7 +81,7 @@ def test_unzip_unpacks_it_into_a_folder_of_its_name(plan, tmp_path):
         load_export(packed)
 
 
-@pytest.mark.parametrize("name", ["net.zip", "deep/er/net.ZIP", ".zip", "...zip", 'a"b.zip'])
+@pytest.mark.parametrize("name", ["net.zip", "deep/er/net.ZIP", ".zip", "...zip", 'a"b.zip', os.fsdecode(b"a\xff.zip")])
 def test_the_folder_inside_is_a_plain_name(common, tmp_path, name):
     export(common, tmp_path / name, formats=["npz"])
     with zipfile.ZipFile(tmp_path / name) as made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -436,3 +437,40 @@ def test_a_hidden_folder_that_is_no_left_over_stays(tmp_path):
     with staged(tmp_path, NAMES, overwrite=False) as staging:
         write_all(staging)
     assert tree_of(tmp_path).items() >= before.items()
+
+
+def test_a_name_no_system_takes_is_refused(tmp_path):
+    with pytest.raises(ExportError) as caught, staged(tmp_path, ["a\0b"], overwrite=True):
+        pytest.fail("the block must not run")
+    assert caught.value.code == "not-written"
+    assert tree_of(tmp_path) == {}
+
+
+def test_a_folder_that_may_not_be_moved_does_not_lock_the_one_that_was_to_replace_it(tmp_path, monkeypatch):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts").chmod(0o555)
+    modes = []
+
+    def refuse(source, target):
+        modes.extend(path.stat().st_mode & 0o777 for path in tmp_path.glob("*/new/parts"))
+        raise PermissionError(errno.EACCES, "no")
+
+    def replace():
+        with staged(tmp_path, ["parts"], overwrite=True, folders={"parts": re.compile(".*")}) as staging:
+            (staging / "parts").mkdir()
+            (staging / "parts" / "0").write_text("new")
+            monkeypatch.setattr(os, "rename", refuse)
+
+    with pytest.raises(ExportError) as caught:
+        replace()
+    assert caught.value.code == "no-permission"
+    assert modes
+    assert all(mode & 0o200 for mode in modes)
+    assert [path.name for path in tmp_path.iterdir()] == ["parts"]
+
+
+def test_a_source_that_is_gone_is_no_reason_against_a_folder(tmp_path):
+    write_all(tmp_path, "old")
+    with staged(tmp_path, NAMES, overwrite=True, sources=[str(tmp_path / "gone.pt")]) as staging:
+        write_all(staging)
+    assert tree_of(tmp_path) == dict.fromkeys(NAMES, b"new")

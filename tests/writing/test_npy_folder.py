@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,3 +121,46 @@ def test_a_dtype_that_numpy_has_not_is_refused_by_name():
         npy_folder([Item("new.w", tensor)])
     assert caught.value.code == "format-cannot-hold"
     assert "'new.w'" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["000000.npy", "index.json"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(name, tmp_path):
+    folder = export({"a": values("float32", (4,))}, tmp_path)
+    (folder / "npy" / name).unlink()
+    os.mkfifo(folder / "npy" / name)
+    mapping = json.loads((folder / "mapping.json").read_text())
+    mapping["files"] = [file for file in mapping["files"] if file["name"] != f"npy/{name}"]
+    (folder / "mapping.json").write_text(json.dumps(mapping))
+    with pytest.raises(wb.OpenError, match="pipe") as caught:
+        wb.load_export(folder)
+    assert caught.value.code == "export-unreadable"
+
+
+def test_a_claim_of_more_dimensions_than_numpy_has_is_refused(tmp_path):
+    folder = export({"a": values("float32", (4,))}, tmp_path)
+    mapping = json.loads((folder / "mapping.json").read_text())
+    mapping["rows"][0]["shape"] = [2**62] * 50_000
+    (folder / "mapping.json").write_text(json.dumps(mapping))
+    with pytest.raises(wb.OpenError, match="50,000 dimensions"):
+        wb.load_export(folder)
+
+
+def test_a_zip_whose_entries_lie_over_one_another_is_refused(tmp_path):
+    plan = wb.Mapping(burn=None).plan(checkpoint_of(tmp_path / "net.safetensors", {"a": values("float32", (1000,))}))
+    path = tmp_path / "out.zip"
+    wb.export(plan, path, formats=["npy"])
+    raw = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        begin, entries = archive.start_dir, archive.infolist()
+    large = max(entries, key=lambda entry: entry.file_size)
+    directory = raw[begin:-22]
+    for n in range(1, 100):
+        name = b"out/npy/%06d.npy" % n
+        sizes = (large.CRC, large.file_size, large.file_size, len(name), 0, 0, 0, 0, 0, large.header_offset)
+        directory += struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0x21, *sizes) + name
+    count = len(entries) + 99
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), begin, 0)
+    path.write_bytes(raw[:begin] + directory + end)
+    with pytest.raises(wb.OpenError) as caught:
+        wb.load_export(path)
+    assert caught.value.code == "export-unreadable"

@@ -383,3 +383,37 @@ def test_shards_are_replaced_by_those_of_the_same_size(plan, arrays, tmp_path):
     again = wb.Mapping([wb.Rule("^layers", "again")]).plan(plan.checkpoint)
     export(again, tmp_path / "out", overwrite=True)
     assert set(wb.open(tmp_path / "out")) == {name.replace("layers", "again") for name in arrays}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", '"lost"', "lost"])
+def test_a_shard_whose_receipt_was_damaged_is_written_again(text, plan, arrays, tmp_path):
+    with pytest.raises(wb.ExportCancelled):
+        export(plan, tmp_path / "out", cancel=stop_after(tmp_path, 2))
+    place = kept(tmp_path)[0].parent
+    for receipt in place.glob("*.receipt.json"):
+        lacking = json.loads(receipt.read_text())
+        del lacking["crcs"]
+        receipt.write_text(json.dumps(lacking) if text == "lost" else text)
+    export(plan, tmp_path / "out")
+    assert flat(wb.load_export(tmp_path / "out")).keys() == {name.replace("layers", "blocks") for name in arrays}
+    assert not kept(tmp_path)
+
+
+def test_a_link_where_shards_are_kept_is_refused_and_not_written_through(plan, tmp_path):
+    with pytest.raises(wb.ExportCancelled):
+        export(plan, tmp_path / "out", cancel=stop_after(tmp_path, 2))
+    place = kept(tmp_path)[0].parent
+    place.rename(tmp_path / "elsewhere")
+    (tmp_path / "theirs").mkdir()
+    place.symlink_to(tmp_path / "theirs")
+    with pytest.raises(wb.ExportError) as caught:
+        export(plan, tmp_path / "out")
+    assert caught.value.code == "kept-is-a-link"
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_a_folder_whose_name_no_system_takes_is_refused(plan, tmp_path):
+    with pytest.raises(wb.ExportError) as caught:
+        export(plan, tmp_path / ("x" * 300))
+    assert caught.value.code == "not-written"
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]

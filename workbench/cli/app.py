@@ -21,6 +21,7 @@ from workbench.cli.options import (
     KeepIndex,
     Language,
     MappingFile,
+    Overwrite,
     Precision,
     Reindex,
     Route,
@@ -28,11 +29,15 @@ from workbench.cli.options import (
     TargetFile,
     Ties,
     TopLevelKey,
+    TypesFile,
     Verify,
 )
-from workbench.cli.parsing import Command, Commands, RuleCommand, rule_pairs
+from workbench.cli.parsing import Command, Commands, RuleCommand, examples, rule_pairs
 
-_EXITS = "Exit codes: 0 done, 1 the answer is no (a collision, an error in the file), 2 it could not be asked."
+_EXITS = (
+    "Exit codes: 0 done, 1 the answer is no (a collision, an error in the file), 2 it could not be asked, "
+    "130 stopped by Ctrl+C."
+)
 
 app = typer.Typer(
     name="workbench",
@@ -66,7 +71,10 @@ def _workbench(
 
 @app.command(
     cls=Command,
-    epilog="Examples:\n\n  workbench inspect net.pt\n\n  workbench inspect train.pt --top-level-key model --json",
+    epilog=examples(
+        "workbench inspect net.pt",
+        "workbench inspect train.pt --top-level-key model --json",
+    ),
 )
 def inspect(file: File, as_json: Json = False, top_level_key: TopLevelKey = None) -> None:
     """List the tensors of a file: key, shape, dtype, size. Exits with 1 where the file holds an error."""
@@ -77,9 +85,11 @@ def inspect(file: File, as_json: Json = False, top_level_key: TopLevelKey = None
 
 @app.command(
     cls=RuleCommand,
-    epilog="Examples:\n\n  workbench remap net.pt --rule '^conv\\.(.*)' '$1'\n\n"
-    "  workbench remap net.pt --mapping out/mapping.json --no-reindex --json\n\n"
-    "  workbench remap net.pt --target src/model.rs --suggest",
+    epilog=examples(
+        "workbench remap net.pt --rule '^conv\\.(.*)' '$1'",
+        "workbench remap net.pt --mapping out/mapping.json --no-reindex --json",
+        "workbench remap net.pt --target src/model.rs --suggest",
+    ),
 )
 def remap(
     file: File,
@@ -147,10 +157,12 @@ def remap(
 @app.command(
     cls=RuleCommand,
     short_help="Write mapping.json and the remapped weights as files.",
-    epilog="Examples:\n\n  workbench export net.pt -o net.export --rule '^conv\\.(.*)' '$1'\n\n"
-    "  workbench export net.pt -o net.export --format pt --format bpk --target src/model.rs\n\n"
-    "  workbench export net.pt -o net.zip --mapping mapping.json --cast bfloat16\n\n"
-    "  workbench export big.safetensors -o big --format safetensors --shards 5GB --workers 4",
+    epilog=examples(
+        "workbench export net.pt -o net.export --rule '^conv\\.(.*)' '$1'",
+        "workbench export net.pt -o net.export --format pt --format bpk --target src/model.rs",
+        "workbench export net.pt -o net.zip --mapping mapping.json --cast bfloat16",
+        "workbench export big.safetensors -o big --format safetensors --shards 5GB --workers 4",
+    ),
 )
 def export(
     file: File,
@@ -179,20 +191,22 @@ def export(
             show_default=False,
         ),
     ] = None,
-    target: Annotated[
-        Path | None,
-        typer.Option("--target", metavar="FILE", help="What the result is to fit: it tells the types of modules."),
-    ] = None,
+    target: TargetFile = None,
     ties: Annotated[
         Ties, typer.Option("--ties", help="Write tied tensors under each name, or once with the aliases noted.")
     ] = Ties.TWICE,
     shards: Annotated[
         str | None,
-        typer.Option("--shards", metavar="SIZE", help="Split the .safetensors into files of at most SIZE, as 5GB."),
+        typer.Option("--shards", metavar="SIZE", help="Split the .safetensors into files of at most SIZE: 5GB, 500MB."),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Write the .safetensors by N processes, shard by shard."),
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Write the .safetensors by N processes, shard by shard. Unsaid: by this one alone.",
+        ),
     ] = None,
     precision: Half = Precision.FULL,
     overwrite: Annotated[
@@ -231,8 +245,11 @@ def export(
 @app.command(
     cls=Command,
     short_help="Write a file of weights as another kind of file.",
-    epilog="Examples:\n\n  workbench convert net.pt net.safetensors\n\n"
-    "  workbench convert net.pt net.mpk --burn 0.20 --target src/model.rs\n\n  workbench convert model.bpk arrays",
+    epilog=examples(
+        "workbench convert net.pt net.safetensors",
+        "workbench convert net.pt net.mpk --burn 0.20 --target src/model.rs",
+        "workbench convert model.bpk arrays",
+    ),
 )
 def convert(
     file: File,
@@ -246,12 +263,9 @@ def convert(
     ],
     top_level_key: TopLevelKey = None,
     burn: Burn = None,
-    target: Annotated[
-        Path | None,
-        typer.Option("--target", metavar="FILE", help="What tells the types of modules, for .bpk and .mpk."),
-    ] = None,
+    target: TypesFile = None,
     precision: Half = Precision.FULL,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
+    overwrite: Overwrite = False,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -281,33 +295,47 @@ def convert(
 @app.command(
     cls=Command,
     short_help="Write the state_dict of a file as a file that loads.",
-    epilog="Examples:\n\n  workbench fix whole_model.pt -o weights.safetensors\n\n"
-    "  workbench fix train.ckpt -o weights.pt --top-level-key state_dict --fold",
+    epilog=examples(
+        "workbench fix whole_model.pt -o weights.safetensors",
+        "workbench fix train.ckpt -o weights.pt --top-level-key state_dict --fold",
+    ),
 )
 def fix(
     file: File,
     out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The file to write: .safetensors or .pt.")],
     top_level_key: TopLevelKey = None,
     fold: Fold = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
+    overwrite: Overwrite = False,
     verify: Verify = True,
+    as_json: Json = False,
 ) -> None:
     """Write the state_dict of a model that was saved whole, or the only one in the file, without torch.
 
-    Where there are several, choose one by --top-level-key.
+    Where there are several, choose one by --top-level-key. Ctrl+C leaves everything as it was, and exits with 130.
     """
     from workbench.cli import fix as command
 
     raise typer.Exit(
-        command.run(file, out, top_level_key=top_level_key, fold=bool(fold), overwrite=overwrite, verify=verify)
+        command.run(
+            file,
+            out,
+            top_level_key=top_level_key,
+            fold=bool(fold),
+            overwrite=overwrite,
+            verify=verify,
+            as_json=as_json,
+        )
     )
 
 
 @app.command(
     cls=Command,
     short_help="Say what is wrong with a file, or what an error about it means.",
-    epilog="Examples:\n\n  workbench diagnose net.pt\n\n  workbench diagnose net.pt --burn 0.21 --deep\n\n"
-    "  cargo run 2>&1 | workbench diagnose net.pt --error -",
+    epilog=examples(
+        "workbench diagnose net.pt",
+        "workbench diagnose net.pt --burn 0.21 --deep",
+        "cargo run 2>&1 | workbench diagnose net.pt --error -",
+    ),
 )
 def diagnose(
     file: File,
@@ -320,7 +348,9 @@ def diagnose(
         ),
     ] = None,
     burn: Burn = None,
-    mapping: MappingFile = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", metavar="FILE", help="Judge it with the decisions of a mapping.json.")
+    ] = None,
     target: TargetFile = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Read the values too: NaN, infinity, tensors of zeros or of one number.")
@@ -342,7 +372,10 @@ def diagnose(
     cls=Command,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     options_metavar="[FILE] [JUPYTER OPTIONS]",
-    epilog="Examples:\n\n  workbench lab net.pt\n\n  workbench lab net.pt --no-browser --port 8899",
+    epilog=examples(
+        "workbench lab net.pt",
+        "workbench lab net.pt --no-browser --port 8899",
+    ),
 )
 def lab(ctx: typer.Context) -> None:
     """Open JupyterLab with the workbench on FILE. Other options go to JupyterLab as they are."""

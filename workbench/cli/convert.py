@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.checkpoint import open_checkpoint
 from workbench.cli.output import Printer, print_json
-from workbench.cli.progress import work
+from workbench.cli.progress import check_precision, work
 from workbench.core.text import bytes_text, count_text
 from workbench.exporting.converting import ConvertResult, convert
 from workbench.writing.progress import Cancel, Report
@@ -31,6 +31,7 @@ def run(
     as_json: bool,
 ) -> int:
     """Write `out`, and say what is in it and what is not as in the source."""
+    check_precision(precision, out.suffix.lower() == ".mpk")
     checkpoint = open_checkpoint(file)
 
     def write(report: Report | None, cancel: Cancel) -> int:

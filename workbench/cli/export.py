@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.checkpoint import open_checkpoint
 from workbench.cli.output import Printer, print_json
-from workbench.cli.progress import work
+from workbench.cli.progress import check_precision, work
 from workbench.cli.remap import Decisions, casted, decide, equation
 from workbench.core.text import bytes_text
 from workbench.exporting import ExportResult, export
@@ -44,6 +44,7 @@ class Wanted:
 
 def run(file: Path, folder: Path, said: Decisions, wanted: Wanted) -> int:
     """Write the files; say where they are, and what is not as in the source."""
+    check_precision(wanted.precision, "mpk" in wanted.formats)
     mapping = decide(said)
     checkpoint = open_checkpoint(file)
     target = None if wanted.target is None else Target.open(wanted.target, burn=mapping.burn)
@@ -79,6 +80,8 @@ def _print(plan: Plan, result: ExportResult) -> None:
     for path in result.paths:
         out.line(str(path))
     out.line(f"{equation(plan)}, {bytes_text(result.nbytes)} written")
+    if not plan.n_out:
+        out.line("No tensor is left: the files hold none.", "yellow")
     for change in result.changes[:_CHANGES_SHOWN]:
         out.line(change)
     if len(result.changes) > _CHANGES_SHOWN:

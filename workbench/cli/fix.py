@@ -6,16 +6,50 @@ from pathlib import Path
 from typing import Final
 
 from workbench.checkpoint import open_checkpoint
-from workbench.cli.output import Printer
+from workbench.cli.output import Printer, print_json
+from workbench.cli.progress import work
 from workbench.core.text import bytes_text, count_text, listed_text
-from workbench.exporting.fixing import fix
+from workbench.exporting.fixing import FixResult, fix
+from workbench.writing.progress import Cancel, Report
 
 _SHOWN: Final = 20
 
 
-def run(file: Path, out: Path, *, top_level_key: str | None, fold: bool, overwrite: bool, verify: bool) -> int:
+def run(
+    file: Path,
+    out: Path,
+    *,
+    top_level_key: str | None,
+    fold: bool,
+    overwrite: bool,
+    verify: bool,
+    as_json: bool = False,
+) -> int:
     """Write `out`, and say what is in it and what is not."""
-    result = fix(open_checkpoint(file), out, top_level_key=top_level_key, fold=fold, overwrite=overwrite, verify=verify)
+    checkpoint = open_checkpoint(file)
+
+    def write(report: Report | None, cancel: Cancel) -> int:
+        result = fix(
+            checkpoint,
+            out,
+            top_level_key=top_level_key,
+            fold=fold,
+            overwrite=overwrite,
+            verify=verify,
+            progress=report,
+            cancel=cancel,
+        )
+        done.append(result)
+        return 0
+
+    done: list[FixResult] = []
+    code = work(write, quiet=as_json)
+    for result in done:
+        (_print_json if as_json else _print)(result, fold)
+    return code
+
+
+def _print(result: FixResult, fold: bool) -> None:
     lines = Printer()
     taken = result.state_dict
     what = f"the whole model `{taken.class_path}`" if taken.class_path else "the file"
@@ -30,7 +64,24 @@ def run(file: Path, out: Path, *, top_level_key: str | None, fold: bool, overwri
     if fold and not result.folded and not result.not_folded:
         lines.line("nothing to fold: no weight is stored in parts")
     _list(lines, [f"left out: {key}: {why}" for key, why in result.left_out], "yellow")
-    return 0
+
+
+def _print_json(result: FixResult, _fold: bool) -> None:
+    taken = result.state_dict
+    n_lost = sum(why.startswith("it cannot be read") for _, why in result.left_out)
+    print_json(
+        {
+            "path": str(result.path),
+            "nbytes": result.nbytes,
+            "n_tensors": len(taken.tensors) - n_lost,
+            "top_level_key": taken.key or None,
+            "class": taken.class_path or None,
+            "aliases": [{"key": name, "same_as": first} for name, first in result.aliases],
+            "folded": [{"key": name, "from": list(parts)} for name, parts in result.folded],
+            "not_folded": [{"key": name, "reason": why} for name, why in result.not_folded],
+            "left_out": [{"key": key, "reason": why} for key, why in result.left_out],
+        }
+    )
 
 
 def _list(lines: Printer, found: list[str], style: str = "") -> None:

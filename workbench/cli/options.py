@@ -88,7 +88,9 @@ Exclude = Annotated[
 ]
 Verify = Annotated[
     bool,
-    typer.Option("--verify/--no-verify", help="Open what was written again, and compare it. Unsaid: yes."),
+    typer.Option(
+        "--verify/--no-verify", help="Open what was written again, and compare it. Unsaid: yes.", show_default=False
+    ),
 ]
 Fold = Annotated[
     bool | None,
@@ -133,7 +135,7 @@ class Precision(StrEnum):
 
 Half = Annotated[
     Precision,
-    typer.Option("--precision", help="What a .mpk is for, Burn's recorder with f32 and i32, or f16 and i16."),
+    typer.Option("--precision", help="Which of Burn's recorders a .mpk is for: f32 and i32, or f16 and i16."),
 ]
 
 
@@ -142,3 +144,14 @@ class Language(StrEnum):
 
     RUST = "rust"
     PYTHON = "python"
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")]
+TypesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--target",
+        metavar="FILE",
+        help="What tells the types of modules, for .bpk and .mpk: as for remap --target.",
+    ),
+]

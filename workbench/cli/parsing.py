@@ -12,7 +12,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["RULE", "Command", "Commands", "RuleCommand", "rule_pairs"]
+__all__ = ["RULE", "Command", "Commands", "RuleCommand", "examples", "rule_pairs"]
 
 RULE: Final = "--rule"
 
@@ -24,7 +24,7 @@ class _PlainValues:
     """What makes the words of a command line texts and paths without pydantic.
 
     typer has it look at each value, also at those that were not given, and importing it takes longer than opening a
-    file. It is still asked about numbers and choices that are given, and about what is missing.
+    file. typer still looks at flags, and at what is missing.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -45,11 +45,32 @@ def _plain(param: Any) -> Callable[[Any, Any], Any]:
             value = kind(value)
         elif kind == list[str] and isinstance(value, (list, tuple)):
             value = list(value)
-        elif not (isinstance(kind, type) and issubclass(kind, StrEnum) and isinstance(value, kind)):
+        elif kind is int:
+            value = _number(ctx, param, value)
+        elif isinstance(kind, type) and issubclass(kind, StrEnum):
+            value = _choice(ctx, param, kind, value)
+        else:
             return checked(ctx, value)
         return value if param.callback is None else param.callback(ctx, param, value)
 
     return process_value
+
+
+def _number(ctx: Any, param: Any, value: object) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no whole number.", ctx, param) from None
+    if param.min is not None and number < param.min:
+        raise typer.BadParameter(f"{number} is too small: give {param.min} or more.", ctx, param)
+    return number
+
+
+def _choice(ctx: Any, param: Any, kind: type[StrEnum], value: object) -> StrEnum:
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is not one of them: {', '.join(kind)}.", ctx, param) from None
 
 
 class Commands(_PlainValues, TyperGroup):
@@ -106,6 +127,11 @@ class RuleCommand(Command):
                 raise typer.BadParameter("needs two values, PATTERN and REPLACEMENT.", ctx, param_hint=f"'{RULE}'")
             packed.append(f"{RULE}={json.dumps(values)}")
         return super().parse_args(ctx, packed)
+
+
+def examples(*lines: str) -> str:
+    """What stands below the help of a command; no line is broken, so that each can be copied."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
 def rule_pairs(packed: list[str] | None) -> list[tuple[str, str]]:

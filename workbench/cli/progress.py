@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
-from workbench.errors import ExportCancelled, printable
+from workbench.errors import ExportCancelled, ExportError, printable
 from workbench.writing.progress import Cancel, Progress, Report
 
-__all__ = ["CANCELLED", "work"]
+__all__ = ["CANCELLED", "check_precision", "work"]
 
 CANCELLED: Final = 130
 """The exit code after Ctrl+C, as shells have it."""
@@ -63,6 +63,17 @@ def work(run: Callable[[Report | None, Cancel], int], *, quiet: bool = False) ->
     finally:
         if line is not None:
             line.end()
+
+
+def check_precision(precision: str, has_mpk: bool) -> None:
+    """Raise `ExportError` where a precision is asked for, and no file of those asked for knows one."""
+    if precision != "full" and not has_mpk:
+        raise ExportError(
+            "Only a .mpk has a precision.",
+            cause="No .mpk is asked for. Nothing was changed.",
+            next_step="Leave --precision out, or write a .mpk. --cast of workbench export gives floats another dtype.",
+            code="precision-without-mpk",
+        )
 
 
 @contextlib.contextmanager

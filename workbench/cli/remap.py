@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -102,7 +103,7 @@ def run(file: Path, said: Decisions, wanted: Wanted) -> int:
     mapping = casted(mapping, said.cast, checkpoint)
     plan = mapping.plan(checkpoint, _target(wanted, mapping))
     if wanted.save is not None:
-        mapping.save(wanted.save)
+        _save(mapping, wanted.save)
     if wanted.upto is not None:
         plan = plan.upto(wanted.upto)
     findings = plan.lints
@@ -139,7 +140,25 @@ def run(file: Path, said: Decisions, wanted: Wanted) -> int:
             _coverage_text(out, plan.coverage(), "coverage")
         if suggestions is not None:
             _suggestions_text(out, plan, suggestions)
+        if wanted.save is not None:
+            out.line(f"saved: {wanted.save}")
     return int(bool(plan.collisions) or any(finding.severity is Severity.ERROR for finding in findings))
+
+
+def _save(mapping: Mapping, path: Path) -> None:
+    """Write it as `path`. Raises `MappingError` where something else stands there, such as the checkpoint."""
+    if os.path.lexists(path):
+        try:
+            Mapping.load(path)
+        except MappingError as error:
+            raise MappingError(
+                "This is no mapping that could be replaced.",
+                path=str(path),
+                cause="Nothing was changed.",
+                next_step="Give another name to --save.",
+                code="save-replaces-other",
+            ) from error
+    mapping.save(path)
 
 
 def _target(wanted: Wanted, mapping: Mapping) -> Target | None:

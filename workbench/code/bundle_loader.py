@@ -75,7 +75,7 @@ def _arrays(folder: Path, mapping: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         with np.load(folder / "model.npz", allow_pickle=False) as npz:
             yield from npz.items()
         return
-    found = [name for name in names if name.endswith(".safetensors")]
+    found = [Path(name).name for name in names if name.endswith(".safetensors")]
     if not found and "npy/index.json" in names:
         index = json.loads((folder / "npy" / "index.json").read_text(encoding="ascii"))
         for name, about in index["tensors"].items():

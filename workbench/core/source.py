@@ -82,6 +82,10 @@ class FileSource:
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # A copy of the number of a descriptor would close that of the original, or of something else.
+        return _opened_again, (self.path, self._identity)
+
     def __repr__(self) -> str:
         return f"FileSource({self.path!r}, {self.size:,} bytes)"
 
@@ -139,6 +143,14 @@ class FileSource:
             next_step="Open it again.",
             code="changed",
         )
+
+
+def _opened_again(path: str, identity: tuple[int, int, int, int]) -> FileSource:
+    """A copy of a source, perhaps on another machine, where the device has another number. OpenError when changed."""
+    source = FileSource(path)
+    if source._identity[1:] != identity[1:]:
+        raise source._changed()
+    return source
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:

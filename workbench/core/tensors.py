@@ -48,6 +48,14 @@ class Tensors(Sequence[TensorRef]):
         found._making = Lock()
         return found
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name != "_making"}
+        return state | ({"_some": dict(self._some)} if "_some" in state else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._making = Lock()
+
     _layouts: Sequence[Layout]
     _places: Places
     _some: dict[int, TensorRef]

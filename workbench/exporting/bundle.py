@@ -267,7 +267,7 @@ def _pack(room: Path, path: Path, verify: bool, meter: Meter) -> None:
 def _check_texts(folder: Path, names: Sequence[str]) -> None:
     """Raise `ExportError` where a program or a report would go that no earlier export wrote."""
     listed: set[object] = set()
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = json.loads((folder / MAPPING).read_text(encoding="ascii"))
         listed = {file["name"] for file in said["files"]}
     for name in names:

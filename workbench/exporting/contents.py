@@ -89,14 +89,16 @@ class Contents:
     @cached_property
     def _common(self) -> tuple[tuple[Item, ...], dict[str, str]]:
         """Layouts are adapted here only if Burn reads this export, and not the original."""
-        adapts = self.plan.mapping.route == "exported"
+        plan = self.plan
+        adapts = plan.mapping.route == "exported"
+        names, tensors, casts = plan.remapped, list(plan.tensors), plan.casts
         found = []
         for row in self.kept:
-            one = self.plan.row(row)
+            tensor, cast = tensors[row], casts.get(row, "")
             if adapts:
-                found.append(Item(self.plan.adapted_key(row), one.tensor, one.layout == "transpose", one.cast))
+                found.append(Item(plan.adapted_key(row), tensor, plan.layout(row) == "transpose", cast))
             else:
-                found.append(Item(one.remapped, one.tensor, cast=one.cast))
+                found.append(Item(names[row], tensor, cast=cast))
         return _checked(found)
 
     @cached_property

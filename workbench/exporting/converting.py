@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.burn import DEFAULT_VERSION
 from workbench.checkpoint import Checkpoint, open_checkpoint
-from workbench.errors import ExportError
+from workbench.errors import ExportError, printable
 from workbench.exporting.contents import BURN_LAYOUT, Contents
 from workbench.exporting.single import write_single
 from workbench.mapping import Mapping
@@ -37,6 +37,9 @@ ENDINGS: Final = {
     "": "npy",
 }
 """The format of a file by its ending; without one it is a folder of .npy files."""
+
+
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def convert(
     contents = Contents(plan)
     part = _part(contents, plan, format, path.name, precision)
     nbytes = write_single(path, part, checkpoint, overwrite=overwrite, verify=verify, progress=progress, cancel=cancel)
-    changes = [*contents.changes(format, path.name), *getattr(part, "notes", ())]
+    changes = [*contents.changes(format, path.name), *getattr(part, "notes", ()), *_values_left(checkpoint)]
     return ConvertResult(path, nbytes, len(part.items), tuple(dict.fromkeys(changes)), tuple(_left_out(plan)))
 
 
@@ -121,6 +124,15 @@ def _part(contents: Contents, plan: Plan, format: str, name: str, precision: Pre
         target=plan.target or plan.checkpoint,
         precision=precision,
     )
+
+
+def _values_left(checkpoint: Checkpoint) -> Iterator[str]:
+    """A line on what is in the file and is no tensor."""
+    names = [value.key for value in checkpoint.other_values]
+    if names:
+        shown = ", ".join(printable(name, 80) for name in names[:_SHOWN])
+        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+        yield f"left out, no {'tensor' if len(names) == 1 else 'tensors'}: {shown}{more}"
 
 
 def _left_out(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -30,8 +30,8 @@ Nested: TypeAlias = "dict[str, npt.NDArray[Any] | Nested]"
 _TEXTS: Final = frozenset({*RUST, PYTHON, TEXTS["report"]})
 """Files for people: they may be edited, or taken out."""
 
-_ORDER: Final = ("npz", "safetensors", "pt", "bpk", "mpk", "npy")
-"""Values are taken from the first that is there."""
+_ORDER: Final = ("npz", "safetensors", "pt", "npy", "bpk", "mpk")
+"""Values are taken from the first that is there: Burn's own come last, for they have another layout."""
 
 _CHUNK: Final = 16 * 1024 * 1024
 
@@ -187,6 +187,7 @@ def _read_npz(place: Place, name: str, expected: dict[str, _Expected]) -> dict[s
     try:
         with zipfile.ZipFile(place.stream(name)) as archive:
             entries = archive.infolist()
+            places.check_apart(archive, place.size(path.name), path)
             names = [entry.filename.removesuffix(".npy") for entry in entries]
             if sorted(names) != sorted(expected):
                 raise unreadable(path, "its tensors are not those that mapping.json lists")

@@ -10,7 +10,6 @@ from workbench.exporting.contents import BURN_LAYOUT, Content, Contents
 from workbench.writing import weights
 
 if TYPE_CHECKING:
-    from workbench.mapping import Row
     from workbench.writing.files import Part
     from workbench.writing.items import Item
 
@@ -55,14 +54,23 @@ def _rows(contents: Contents, parts: Sequence[Part]) -> Iterator[dict[str, objec
     has_npz = any(part.format == "npz" for part in parts)
     burns = [(part.format, _Burns(contents.of(part.format), part)) for part in parts if part.format in BURN_LAYOUT]
     place_of = {row: place for place, row in enumerate(contents.kept)}
-    for number, row in enumerate(contents.plan.rows):
-        said = _facts(row)
-        place = place_of.get(number)
+    plan = contents.plan
+    for row, (original, remapped, tensor) in enumerate(zip(plan.originals, plan.remapped, plan.tensors, strict=True)):
+        said: dict[str, object] = {
+            "original": original,
+            "remapped": remapped,
+            "shape": list(tensor.shape),
+            "dtype": tensor.dtype.name,
+            "status": str(plan.status(row)),
+        }
+        if parts_of := plan.folded.get(row):
+            said["folded_from"] = list(parts_of)
+        place = place_of.get(row)
         if place is None:
-            yield said | {"reason": row.reason}
+            yield said | {"reason": plan.row(row).reason}
             continue
         item = common.items[place]
-        if _as_written(item) != (row.remapped, row.tensor.shape, row.tensor.dtype, False):
+        if item.name != remapped or item.transposed or (item.cast and item.dtype != tensor.dtype):
             said["written"] = _written(item)
         if has_npz and (stored := weights.npz_dtype(item.dtype)) is not None:
             said["npz_dtype"] = stored
@@ -97,14 +105,3 @@ def _as_written(item: Item) -> tuple[object, ...]:
 def _written(item: Item) -> dict[str, object]:
     facts: dict[str, object] = {"name": item.name, "shape": list(item.shape), "dtype": item.dtype.name}
     return facts | {"transposed": True} if item.transposed else facts
-
-
-def _facts(row: Row) -> dict[str, object]:
-    facts: dict[str, object] = {
-        "original": row.original,
-        "remapped": row.remapped,
-        "shape": list(row.tensor.shape),
-        "dtype": row.tensor.dtype.name,
-        "status": str(row.status),
-    }
-    return facts | {"folded_from": list(row.folded_from)} if row.folded_from else facts

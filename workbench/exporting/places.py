@@ -23,7 +23,7 @@ from workbench.writing.files import unreadable
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["ZIP_FAULTS", "Place", "opened"]
+__all__ = ["ZIP_FAULTS", "Place", "check_apart", "opened"]
 
 ZIP_FAULTS: Final = (
     OSError,
@@ -67,7 +67,7 @@ class Place(Protocol):
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Place]:
     """The place at `path`, a folder or a zip file."""
-    if not archive.is_archive(path) or path.is_dir():
+    if not archive.is_archive(path) or os.path.isdir(path):
         yield _Folder(path)
         return
     source = FileSource(path)
@@ -76,7 +76,14 @@ def opened(path: Path) -> Iterator[Place]:
     except ZIP_FAULTS as error:
         raise unreadable(path, str(error)) from error
     with file:
+        check_apart(file, source.size, path)
         yield _Archive(path, source, file)
+
+
+def check_apart(file: zipfile.ZipFile, size: int, path: Path) -> None:
+    """Raise `OpenError` where entries of a zip of `size` bytes lie over one another: a small file would fill a disk."""
+    if sum(entry.file_size for entry in file.infolist() if entry.compress_type == zipfile.ZIP_STORED) > size:
+        raise unreadable(path, "its entries take more bytes than it has")
 
 
 class _Files:

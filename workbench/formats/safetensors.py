@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from itertools import count
 from typing import Final
@@ -24,7 +25,7 @@ from workbench.errors import OpenError, printable
 from workbench.formats import strict_json
 from workbench.formats.contents import Contents, fingerprint
 from workbench.formats.limits import MAX_HEADER, MAX_ROWS
-from workbench.formats.safetensors_tiles import LAYOUT, Numbers, tiles
+from workbench.formats.safetensors_tiles import LAYOUT, SURROGATE, Numbers, tiles
 
 __all__ = ["name", "read", "sniff"]
 
@@ -179,6 +180,11 @@ def _parse(source: ByteSource, raw: bytes) -> dict[str, object]:
         raise _refuse(source, f"In its header, {problem}.", place=place) from None
     if not isinstance(header, dict):
         raise _refuse(source, "Its header is no JSON object.")
+    if SURROGATE.search(raw):
+        try:
+            json.dumps(header, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise _refuse(source, "Its header has half of a surrogate pair in a text.") from None
     return header
 
 
@@ -207,7 +213,7 @@ def _product(shape: tuple[int, ...]) -> int:
     for size in shape:
         n *= size
         if n >= _SIZE_LIMIT:
-            return 0 if 0 in shape else n
+            return n
     return n
 
 

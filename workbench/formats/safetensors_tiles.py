@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LAYOUT", "Numbers", "Tiles", "tiles"]
+__all__ = ["LAYOUT", "SURROGATE", "Numbers", "Tiles", "tiles"]
 
 Numbers = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
@@ -34,6 +34,9 @@ _MOST_DIGITS: Final = 18
 LAYOUT: Final = re.compile(r'"([A-Z0-9_]{1,12})","shape":\[((?:NUMBER(?:,NUMBER)*)?)\]'.replace("NUMBER", _NUMBER))
 """What is in `Tiles.layouts`; whether it is such, is left to who reads it."""
 
+SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+"""An escape that is half of a character: JSON of Python takes one alone, the safetensors package does not."""
+
 _METADATA: Final = b'{"__metadata__":'
 _WINDOW: Final = 1 << 20
 """Bytes looked at together, or a little more."""
@@ -53,7 +56,7 @@ def tiles(raw: bytes) -> Tiles | None:
     except (ValueError, RecursionError):
         return None
     stop = len(raw.rstrip(b" ")) - 1
-    if raw[stop : stop + 1] != b"}" or raw.find(b"\\", begin) >= 0:
+    if raw[stop : stop + 1] != b"}" or raw.find(b"\\", begin) >= 0 or SURROGATE.search(raw, 0, begin):
         return None
     found: list[tuple[Numbers, Numbers, Numbers]] = []
     at = begin

@@ -74,7 +74,8 @@ def _sigma(values: Array, left: Array, right: Array, dim: int) -> tuple[float, f
         [turned[rows].astype(np.float64).reshape(-1, right.size) @ right for rows in _slabs(turned)]
     )
     sigma = float(left @ product)
-    return sigma, sigma / float(np.linalg.norm(left) * np.linalg.norm(product))
+    norms = float(np.linalg.norm(left) * np.linalg.norm(product))
+    return sigma, sigma / norms if norms else float("nan")
 
 
 def _decided(weight: TensorRef, found: list[tuple[int, float, float]]) -> float:

@@ -214,7 +214,6 @@ def _check_keep(pattern: str) -> None:
     except RuleError as error:
         raise MappingError(
             f"/{printable(pattern, 80)}/ of the lists that keep their indices is not a regex: {error.reason}.",
-            cause=error.text,
             next_step="Correct the pattern.",
             code="keep-pattern",
         ) from error

@@ -180,10 +180,11 @@ def parse(raw: bytes, path: Path) -> object:
 
 def _unreadable(path: Path, error: Exception) -> MappingError:
     broken = not isinstance(error, OSError)
+    words = printable(getattr(error, "strerror", None) or str(error), 200)
     return MappingError(
         "This is not JSON." if broken else "The mapping cannot be read.",
         path=str(path),
-        cause=printable(getattr(error, "strerror", None) or str(error), 200),
+        cause=f"{words[:1].upper()}{words[1:]}.",
         next_step="Choose a mapping.json that an export or Mapping.save wrote.",
         code="mapping-not-json" if broken else "mapping-unreadable",
     )

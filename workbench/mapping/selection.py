@@ -48,7 +48,6 @@ class Pick:
             except RuleError as error:
                 raise MappingError(
                     f"/{printable(self.text, _SHOWN)}/ is not a regex: {error.reason}.",
-                    cause=error.text,
                     next_step="Correct the pattern.",
                     code="pick-pattern",
                 ) from error

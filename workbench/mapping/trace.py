@@ -100,6 +100,6 @@ def row_of(plan: Plan, key: str) -> int:
         f"There is no tensor {printable(key, 200)!r}.",
         path=plan.checkpoint.path,
         cause="A trace begins with the key that a tensor has in the file.",
-        next_step="List them with plan.frame().",
+        next_step="List them with plan.frame(), or workbench inspect.",
         code="unknown-key",
     )

@@ -186,7 +186,8 @@ def fit(model: Node, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
 
 
 _Trie = dict[str, "_Trie"]
-_END: Final = ""
+_END: Final = ".end"
+"""Marks where a name ends. A segment has no dot in it, but may be empty."""
 
 
 class _Walk:
@@ -292,8 +293,9 @@ class _Walk:
     def _list(self, node: ListOf, trie: _Trie, path: Path, key: Path, owner: str, depth: int) -> Tree:
         n = node.n
         if n is None:
-            indices = [int(name) for name in trie if name.isdecimal() and name.isascii() and str(int(name)) == name]
-            n = max(indices, default=-1) + 1
+            names = [name for name in trie if name.isdecimal() and name.isascii() and (name == "0" or name[0] != "0")]
+            # Python reads no number of some thousand digits.
+            n = max((int(name) if len(name) < 20 else 10**20 for name in names), default=-1) + 1
             if node.what == "Array":
                 return self._open(path, "the length of the array")
             if not n:

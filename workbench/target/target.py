@@ -322,6 +322,9 @@ def _text_of(path: Path) -> str | None:
             raise _at(error, path)
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            words = "Check the spelling and the folder."
+            raise _at(target_error("There is no such file.", next_step=words, code="no-such-file"), path) from None
         cause = getattr(error, "strerror", None) or str(error)
         raise _at(target_error("The file cannot be opened.", cause=f"{cause}.", code="cannot-open"), path) from None
     if b"\0" in raw:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from workbench import burn
+from workbench.checkpoint import Checkpoint
 from workbench.diagnosis import Explanation, headline
-from workbench.errors import printable
+from workbench.errors import OpenError, printable
 from workbench.finding import Finding, Repair
 from workbench.mapping import Plan, regex
 from workbench.mapping.marks import changes
@@ -23,7 +25,7 @@ NO_FINDINGS: Final[Facts] = {"revision": -1, "items": [], "n": 0, "banner": None
 """The `findings` trait before there are any."""
 
 ENDINGS: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".npz", ".bpk", ".mpk")
-_MAX_FILES: Final = 12
+_MAX_FILES: Final = 100
 _MAX_FINDINGS: Final = 300
 _MAX_NAMED: Final = 12
 _MAX_OFFERED: Final = 6
@@ -40,6 +42,7 @@ def summary(session: Session) -> Facts:
         "path": "",
         "error": None,
         "folder": [],
+        "folder_more": "",
         "target": None,
         "burn_choice": "",
         "burn_choices": [],
@@ -54,7 +57,7 @@ def summary(session: Session) -> Facts:
             "error": session.error.as_dict(),
         }
     if session.plan is None:
-        return facts | {"folder": list(_checkpoints_here())}
+        return facts | _checkpoints_here()
     return facts | _open(session, session.plan)
 
 
@@ -112,6 +115,23 @@ def _banner(session: Session) -> Facts | None:
         "owner": printable(said.owner, 300),
         "danger": said.is_danger,
     }
+
+
+def changed(checkpoint: Checkpoint) -> Facts:
+    """The `changed` trait: nothing while the file is the one that was opened. `when` is "" where it is gone."""
+    try:
+        checkpoint.check_unchanged()
+    except OpenError as error:
+        path = error.path or checkpoint.path
+        facts: Facts = {"name": printable(Path(path).name, 200), "when": "", "mtime": ""}
+        try:
+            status = os.stat(path)
+        except OSError:
+            return facts
+        at = datetime.datetime.fromtimestamp(status.st_mtime)
+        day = "" if at.date() == datetime.date.today() else f"on {at:%Y-%m-%d} "
+        return facts | {"when": f"{day}at {at:%H:%M}", "mtime": str(status.st_mtime_ns)}
+    return {}
 
 
 def _burn_choices(plan: Plan) -> Iterator[Facts]:
@@ -211,17 +231,21 @@ def groups(plan: Plan, index: int) -> Facts:
     }
 
 
-def _checkpoints_here() -> Iterator[Facts]:
-    """Files in the current folder that look like checkpoints by their names; for the empty state's list."""
-    found = []
+def _checkpoints_here() -> Facts:
+    """Files in the current folder that look like checkpoints by name, and in words what is not listed of them."""
+    found: list[tuple[str, int]] = []
+    more = ""
     try:
         with os.scandir(".") as entries:
             for n, entry in enumerate(entries):
                 if n >= _MAX_LISTED:
+                    more = f"Only {_MAX_LISTED:,} entries of the folder were looked at. Type the path of another."
                     break
                 if entry.name.lower().endswith(ENDINGS) and entry.is_file() and entry.name.isprintable():
                     found.append((entry.name, entry.stat().st_size))
     except OSError:
-        return
-    for name, size in sorted(found)[:_MAX_FILES]:
-        yield {"path": name, "nbytes": size}
+        pass
+    if len(found) > _MAX_FILES:
+        more = more or f"and {len(found) - _MAX_FILES:,} more. Type the path of one of them."
+    listed = [{"path": name, "nbytes": size} for name, size in sorted(found)[:_MAX_FILES]]
+    return {"folder": listed, "folder_more": more}

@@ -52,6 +52,7 @@ class Workbench(anywidget.AnyWidget):
     table = traitlets.Dict().tag(sync=True)
     findings = traitlets.Dict(facts.NO_FINDINGS).tag(sync=True)
     job = traitlets.Dict(IDLE).tag(sync=True)
+    changed = traitlets.Dict().tag(sync=True)
 
     def __init__(self, source: str | Path | Checkpoint | Session | None = None, mapping: Mapping | None = None) -> None:
         if isinstance(source, Session):
@@ -67,6 +68,7 @@ class Workbench(anywidget.AnyWidget):
         self._explained: Explanation | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._following = False
+        self._kept: facts.Facts = {}
         self._jobs = Jobs(self._show_job)
         super().__init__()
         self._handlers: dict[str, Handler] = {
@@ -100,6 +102,9 @@ class Workbench(anywidget.AnyWidget):
             "redo": self._redo,
             "set_top_level_key": self._set_top_level_key,
             "open": self._open,
+            "look": self._look_again,
+            "open_again": self._open_again,
+            "keep_shown": self._keep_shown,
             "code": self._code,
             "paste_rules": self._paste_rules,
             "check_export": self._check_export,
@@ -220,7 +225,14 @@ class Workbench(anywidget.AnyWidget):
     def _receive(self, _widget: object, content: object, _buffers: object) -> None:
         reply = answer(content, self._handlers)
         if reply is not None:
+            self._look_at_file()
             self.send(reply)
+
+    def _look_at_file(self) -> None:
+        """Whether there is another file on disk than the table shows: seen with each answer, without a watcher."""
+        checkpoint = self._session.checkpoint
+        now = {} if checkpoint is None else facts.changed(checkpoint)
+        self.changed = {} if now == self._kept else now
 
     def _open_table(self) -> Table:
         if self._table is None:
@@ -442,6 +454,20 @@ class Workbench(anywidget.AnyWidget):
 
     def _open(self, args: Args) -> Answer:
         self._session.open(args.text("path"))
+        return {}
+
+    def _look_again(self, _args: Args) -> Answer:
+        """Nothing: each answer comes with a look at the file."""
+        return {}
+
+    def _open_again(self, _args: Args) -> Answer:
+        """The file as it is now, under the rules that there are."""
+        self._session.open(self._session.path or self._open_plan().checkpoint.path, keep_mapping=True)
+        return {}
+
+    def _keep_shown(self, _args: Args) -> Answer:
+        """Say no more of this change; of the next one again."""
+        self._kept = dict(self.changed)
         return {}
 
     def _code(self, args: Args) -> Answer:

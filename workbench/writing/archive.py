@@ -28,7 +28,8 @@ def is_archive(folder: Path) -> bool:
 def folder_in(path: Path) -> str:
     """The folder that the archive at `path` holds: what unzipping it makes is named like it."""
     stem = path.name[: -len(_SUFFIX)].strip(" .")
-    return stem if stem and not any(char in '\\:*?"<>|' or char < " " for char in stem) else _PLAIN
+    is_plain = not any(char in '\\:*?"<>|' or char < " " or "\ud800" <= char <= "\udfff" for char in stem)
+    return stem if stem and is_plain else _PLAIN
 
 
 def pack(folder: Path, names: Sequence[str], path: Path, inside: str, meter: Meter) -> dict[str, int]:

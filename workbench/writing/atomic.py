@@ -99,16 +99,23 @@ def check_folder(
     folders: Mapping[str, re.Pattern[str]] = _NO_FOLDERS,
 ) -> None:
     """Raise `ExportError` where `names` may not be written into `folder`, as `staged` does; touches nothing."""
-    if "\0" in str(folder):
+    if any("\0" in each for each in (str(folder), *names)):
         raise _refusal(folder, "No path can hold a NUL.", "Choose another folder.", code="not-written")
     try:
-        if os.path.lexists(folder) and not folder.is_dir():
+        if _is_there(folder) and not folder.is_dir():
             raise _refusal(folder, "This is a file, not a folder.", "Choose another folder.", code="folder-is-a-file")
-        present = [name for name in names if os.path.lexists(folder / name)]
+        present = [name for name in names if _is_there(folder / name)]
         for name in present:
             _check_present(folder / name, folders.get(name), sources)
     except OSError as error:
         raise not_written(folder, error) from error
+    if present and not overwrite and len(names) == 1:
+        raise _refusal(
+            folder / names[0],
+            "This exists already.",
+            "Choose another name, or allow overwriting (overwrite=True, --overwrite).",
+            code="files-exist",
+        )
     if present and not overwrite:
         many = len(present) > 1
         raise _refusal(
@@ -127,8 +134,8 @@ def _check_present(path: Path, own: re.Pattern[str] | None, sources: Sequence[st
         if any(_same_file(each, source) for source in sources):
             raise _refusal(
                 each,
-                "This file is the checkpoint itself; an export never writes over its source.",
-                "Choose another folder.",
+                "This file is the checkpoint itself; the workbench never writes over its source.",
+                "Choose another name or folder.",
                 code="writes-over-source",
             )
     if own is None and path.is_dir():
@@ -280,11 +287,13 @@ def _keep(file: Path, copy: Path, new: Path) -> None:
     mode = os.lstat(file).st_mode
     if stat.S_ISDIR(mode) != new.is_dir():
         raise IsADirectoryError(errno.EISDIR, f"{file.name} has become a folder")
+    if stat.S_ISDIR(mode):
+        # Before the new one gets its permissions: what nobody may write into, nobody could remove either.
+        os.rename(file, copy)
+        os.chmod(new, stat.S_IMODE(mode))
+        return
     if not stat.S_ISLNK(mode):
         os.chmod(new, stat.S_IMODE(mode))
-    if stat.S_ISDIR(mode):
-        os.rename(file, copy)
-        return
     try:
         os.link(file, copy, follow_symlinks=False)
     except OSError:
@@ -309,8 +318,17 @@ def _make_parents(folder: Path) -> list[Path]:
     return made
 
 
+def _is_there(path: Path) -> bool:
+    """Whether something has this path. OSError where nothing ever can, as its name is too long, or nobody may look."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def _same_file(one: Path, other: str) -> bool:
-    return os.path.exists(one) and os.path.samefile(one, other)
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
 def _sync_all(path: Path) -> None:

@@ -99,12 +99,14 @@ def pieces(item: Item) -> Iterator[memoryview]:
     """The bytes to write, C order, little endian, a few MB at a time. A piece is good until the next one is asked for.
 
     What is not contiguous, or deflated, takes the memory of the whole tensor; nothing takes more. Raises `ExportError`
-    where a cast has no place for a value, `OpenError` where the source changed or is cut off.
+    where a cast has no place for a value, `OpenError` where the source is cut off, or changed before a long read.
+    Whoever takes pieces asks `check_sources` at the end: for small tensors that is not asked each time.
     """
     tensor = _as_integers(_turned(item.tensor) if item.transposed else item.tensor)
     if not tensor.n_elements:
         return
-    tensor.storage.check_unchanged()
+    if tensor.nbytes >= _STEP:
+        tensor.storage.check_unchanged()
     is_plain = not (tensor.byteswap or tensor.conj or tensor.neg or tensor.unreadable)
     if is_plain and not item.cast and tensor.is_contiguous and tensor.storage.packed < 0:
         yield from _stored(tensor)
@@ -167,7 +169,9 @@ def _cast(item: Item, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if dtype.kind in "iub":
             fits = bool((cast.astype(array.dtype) == array).all())
         else:
-            fits = bool((np.isfinite(cast) | ~np.isfinite(array)).all())
+            # Some narrow floats have no infinity, and would turn one into NaN.
+            lost = (np.isnan(cast) & ~np.isnan(array)) | (np.isinf(cast) & np.isfinite(array))
+            fits = not bool(lost.any())
     if not fits:
         raise ExportError(
             f"'{printable(item.name, 200)}' has values that {item.dtype.name} cannot hold.",

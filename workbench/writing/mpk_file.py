@@ -86,7 +86,7 @@ def mpk_record(
         raise ExportError(
             f"Burn {printable(version, 40)} has no .mpk files.",
             cause=f"Those that have are {', '.join(_RELEASES)}; later ones read .bpk instead. Nothing was changed.",
-            next_step="Choose Burn 0.21 or older, or the format bpk.",
+            next_step="Choose Burn 0.21 or older (burn=…, --burn 0.21), or the format bpk.",
             code="no-mpk",
         )
     if precision not in get_args(Precision):

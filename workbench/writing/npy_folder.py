@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from workbench.checkpoint import checkpoint_of
 from workbench.core.source import FileSource
-from workbench.core.tensor import DType
+from workbench.core.tensor import CHUNK, MAX_RANK, DType
 from workbench.errors import OpenError, WorkbenchError, printable
 from workbench.formats.strict_json import JsonProblem, parse
 from workbench.writing import checksums, output
@@ -123,9 +123,12 @@ def read_npy(folder: Path, wanted: Mapping[str, tuple[tuple[int, ...], DType]]) 
 
 def _index(path: Path) -> dict[str, object]:
     try:
-        root = parse(path.read_bytes())
-    except OSError as error:
-        raise unreadable(path, error.strerror or str(error)) from error
+        source = FileSource(path)
+        text = bytearray(source.size)
+        _fill(text, source, 0)
+        root = parse(bytes(text))
+    except WorkbenchError as error:
+        raise unreadable(path, error.title.removesuffix(".")) from error
     except JsonProblem as problem:
         raise unreadable(path, f"in its text, {problem}") from None
     tensors = root.get("tensors") if isinstance(root, dict) else None
@@ -143,17 +146,19 @@ def _read(folder: Path, facts: object, name: str, shape: tuple[int, ...], dtype:
         raise unreadable(folder / INDEX, f"it says of '{printable(name, 200)}' no file with its BLAKE3")
     path = folder / file
     assert dtype.numpy is not None
+    if len(shape) > MAX_RANK:
+        raise unreadable(path, f"'{printable(name, 200)}' has {len(shape):,} dimensions, numpy takes {MAX_RANK}")
     header = npy_header(_stored(dtype), shape)
     size = dtype.itemsize * math.prod(shape)
     digest = checksums.new_digest()
     digest.update(header)
     try:
-        with path.open("rb") as source:
-            is_whole = path.stat().st_size == len(header) + size and source.read(len(header)) == header
-            flat = np.empty(size if is_whole else 0, np.uint8)
-            is_whole = is_whole and source.readinto(flat.data) == size
-    except OSError as error:
-        raise unreadable(path, error.strerror or str(error)) from error
+        source = FileSource(path)
+        is_whole = source.size == len(header) + size and source.read_exact(0, len(header)) == header
+        flat = np.empty(size if is_whole else 0, np.uint8)
+        _fill(flat.data, source, len(header))
+    except WorkbenchError as error:
+        raise unreadable(path, error.title.removesuffix(".")) from error
     digest.update(flat.data)
     if not is_whole or digest.hexdigest() != wanted:
         raise OpenError(
@@ -164,6 +169,12 @@ def _read(folder: Path, facts: object, name: str, shape: tuple[int, ...], dtype:
             code="export-changed",
         )
     return flat.view(dtype.numpy).reshape(shape)
+
+
+def _fill(out: bytearray | memoryview, source: FileSource, begin: int) -> None:
+    view = memoryview(out)
+    for at in range(0, len(view), CHUNK):
+        source.read_into(begin + at, view[at : at + CHUNK])
 
 
 def _facts(item: Item, file: str, digest: str) -> dict[str, object]:

@@ -82,5 +82,6 @@ class Meter:
         if self._report is None:
             return
         spent = now - self._began
-        left = spent * (self._total - self._done) / self._done if self._done and spent > 0.3 else None
+        is_known = self._done and 100 * self._done >= self._total and spent > 0.3
+        left = spent * (self._total - self._done) / self._done if is_known else None
         self._report(Progress(self._file, self._step, min(self._done, self._total), self._total, left))

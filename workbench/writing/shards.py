@@ -90,9 +90,10 @@ def check_asked(formats: Sequence[str], size: int | str | None, executor: concur
         size_of(size)
     if "safetensors" not in formats and (size is not None or executor is not None):
         raise ExportError(
-            "Only .safetensors is written in shards, and by an executor.",
+            "Only .safetensors is written in shards, and by several processes.",
             cause=f"The formats asked for are {printable(', '.join(formats), 200) or 'none'}. Nothing was changed.",
-            next_step="Add safetensors to the formats, or leave the size of the shards and the executor out.",
+            next_step="Add safetensors to the formats, or leave out the size of the shards (shard_size, --shards) and "
+            "the processes (executor, --workers).",
             code="shards-without-safetensors",
         )
 
@@ -183,6 +184,14 @@ class Shards:
         An error that comes from a shard says how many are kept.
         """
         self._check_sources()
+        if self.kept.is_symlink():
+            raise ExportError(
+                "Where the shards are kept until all are there, a link stands.",
+                path=str(self.kept),
+                cause="No export made it. Nothing was changed.",
+                next_step="Remove it, or choose another folder.",
+                code="kept-is-a-link",
+            )
         self.kept.mkdir(mode=0o700, exist_ok=True)
         with _locked(self.kept):
             try:
@@ -397,7 +406,7 @@ def _place(folder: Path) -> Path:
     folder = folder.absolute()
     if is_archive(folder):
         folder = folder.parent
-    return folder if folder.is_dir() else folder.parent
+    return folder if os.path.isdir(folder) else folder.parent
 
 
 def _prefix(folder: Path) -> str:

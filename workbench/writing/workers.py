@@ -146,9 +146,10 @@ def receipt_of(folder: Path, name: str, digest: str) -> Receipt | None:
         status = (folder / name).stat()
         receipt: Receipt = json.loads((folder / (name + _RECEIPT)).read_text(encoding="ascii"))
         said = receipt["digest"], receipt["nbytes"], receipt["mtime_ns"]
-    except (OSError, ValueError, KeyError, TypeError):
+        is_whole = receipt.keys() == Receipt.__annotations__.keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return receipt if said == (digest, status.st_size, status.st_mtime_ns) else None
+    return receipt if is_whole and said == (digest, status.st_size, status.st_mtime_ns) else None
 
 
 def process_pool(n_workers: int) -> ProcessPoolExecutor:

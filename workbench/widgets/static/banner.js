@@ -6,12 +6,13 @@ import { icon } from "./icons.js";
 /** @param {App} app @returns {Part & {health(health: "well" | "busy" | "gone"): void, fail(fault: Fault): void, height(): number}} */
 export function createBanner(app) {
   const trouble = createTrouble(app, () => update());
+  const changed = createChanged(app);
   const about = h("section", { class: "wb-banner", "aria-label": "About this file", "data-region": "banner", hidden: true });
   // A live region speaks only what changes within it: it stands before its words come.
   const words = h("div", { class: "wb-bannertext", role: "status" });
   const foot = h("div", { class: "wb-bannerform" });
   const close = button("", { icon: "x", kind: "tool", label: "Close" });
-  const el = h("div", { class: "wb-banners" }, trouble.el, about);
+  const el = h("div", { class: "wb-banners" }, trouble.el, changed.el, about);
   /** Files and codes of what was closed. @type {Set<string>} */
   const closed = new Set();
   let shown = "";
@@ -56,12 +57,14 @@ export function createBanner(app) {
 
   function update() {
     const summary = app.summary();
+    changed.update(trouble.el.hidden === true);
+    const free = trouble.el.hidden && changed.el.hidden;
     const { banner, items } = app.findings();
     const open = summary.state === "open" && banner !== null && items[banner.finding] !== undefined;
     const now = open ? `${summary.path} ${items[banner.finding].code}` : "";
     // What was written stays in sight until it is closed or another file is open.
     if (written && written.startsWith(`${summary.path} `) && summary.state === "open") {
-      about.hidden = !trouble.el.hidden;
+      about.hidden = !free;
       return;
     }
     written = "";
@@ -70,12 +73,37 @@ export function createBanner(app) {
     const had = about.contains(document.activeElement);
     if (open && text !== shown) draw(banner);
     shown = text;
-    about.hidden = !open || closed.has(here) || !trouble.el.hidden;
+    about.hidden = !open || closed.has(here) || !free;
     if (had && about.hidden) app.home();
     else if (had && !about.contains(document.activeElement)) focus();
   }
-  const focus = () => /** @type {HTMLElement | null} */ (about.querySelector("button, input"))?.focus();
+  const focus = () => /** @type {HTMLElement | null} */ ((changed.el.hidden ? about : changed.el).querySelector("button, input"))?.focus();
   return { el, update, focus, fail: trouble.fail, health: trouble.health, height: () => el.offsetHeight };
+}
+
+/** The file on disk is another one than the table shows. @param {App} app */
+function createChanged(app) {
+  const el = h("section", { class: "wb-banner wb-f-warning", "aria-label": "The file changed", hidden: true });
+  const words = h("div", { class: "wb-bannerbody", role: "status" });
+  const again = button("Open again", { kind: "plain" });
+  const keep = button("Keep", { kind: "small" });
+  app.on(again, "click", () => void app.tell("open_again", {}).then(app.home));
+  app.on(keep, "click", () => void app.tell("keep_shown", {}).then(app.home));
+  fill(el, again, icon(FINDING_ICONS.warning), words, keep);
+  let shown = "";
+  return {
+    el,
+    /** @param {boolean} free nothing weightier stands here */
+    update(free) {
+      const file = app.changed();
+      el.hidden = !file || !free;
+      const now = JSON.stringify(file);
+      if (now === shown) return;
+      shown = now;
+      again.hidden = !file?.when;
+      if (file) fill(words, h("b", {}, h("span", { dir: "ltr" }, file.name), file.when ? ` changed on disk ${file.when}.` : " was moved or removed."), " The table shows the old one.");
+    },
+  };
 }
 
 /** A kernel that is gone, or an error without a better place. @param {App} app @param {() => void} changed */

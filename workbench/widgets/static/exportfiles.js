@@ -45,13 +45,22 @@ export function createFiles(app, changed) {
     app.on(box, "change", () => {
       if (box.checked) ticked?.add(format);
       else ticked?.delete(format);
+      fit();
       changed();
     });
-    const named = names.length > 2 ? [names[0], `… ${plural(names.length - 1, "more file")}`] : names;
+    // One without an ending is a folder.
+    const paths = names.map((name) => (name.includes(".") ? name : `${name}/`));
+    const named = names.length > 2 ? [paths[0], `… ${plural(names.length - 1, "more file")}`] : paths;
     const label = h("label", { class: "wb-fileline" }, box, h("span", { class: "wb-code", dir: "ltr", title: names.length > 2 ? names.join("\n") : null }, named.join(", ")));
     if (problem) set(box, "aria-description", `${problem} ${why}`.trim());
     const said = problem && why ? h("details", { class: "wb-second wb-why" }, h("summary", {}, problem), why) : h("span", { class: "wb-second" }, problem || note);
     return h("li", { "data-format": format, class: problem ? "wb-filebad" : "" }, label, said);
+  }
+
+  /** Options of a format stand there while it is ticked. */
+  function fit() {
+    shardsLine.hidden = !ticked?.has("safetensors");
+    precision.el.hidden = !ticked?.has("mpk");
   }
 
   return {
@@ -74,8 +83,7 @@ export function createFiles(app, changed) {
       cast.el.hidden = !choices.has_floats;
       several.hidden = choices.cast !== "several";
       if (cast.field.value !== choices.cast) cast.field.value = choices.cast;
-      shardsLine.hidden = !ticked.has("safetensors");
-      precision.el.hidden = !ticked.has("mpk");
+      fit();
     },
   };
 }

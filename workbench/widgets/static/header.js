@@ -15,7 +15,7 @@ export function createHeader(app, look) {
   const amount = h("span", { class: "wb-amount" });
   const bar = h("span", { class: "wb-dtypes", "aria-hidden": "true" });
   const words = h("span", { class: "wb-second2" });
-  const facts = h("span", { class: "wb-facts" }, amount, bar, words);
+  const facts = h("span", { class: "wb-facts" }, amount, bar, h("span", { class: "wb-words" }, words));
   const counts = (/** @type {FindingFacts["severity"][]} */ (["error", "warning", "note"])).map((severity) => {
     const n = h("span");
     const node = h("button", { type: "button", class: `wb-count wb-f-${severity}` }, icon(FINDING_ICONS[severity]), n);

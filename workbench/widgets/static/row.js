@@ -8,7 +8,9 @@ import { elide } from "./text.js";
 /** @param {Row} row @param {Look} look */
 function originalCell(row, look) {
   const indent = look.nested ? row.depth * 16 + 16 : 0;
-  const most = Math.floor((look.columns.original - 17 - indent) / look.letter);
+  // The tag behind the key stays readable: a long one down to six letters.
+  const tag = row.tag ? Math.min(row.tag.length, 6) + 3 : 0;
+  const most = Math.floor((look.columns.original - 17 - indent) / look.letter) - tag;
   const guides = look.nested && row.depth > 0 ? h("span", { class: "wb-guides" }) : null;
   if (guides) guides.style.width = `${row.depth * 16}px`;
   const group = row.kind === "group";

@@ -49,7 +49,7 @@ export function createStates(app) {
         const link = h("button", { type: "button", class: "wb-link wb-code", dir: "ltr" }, path);
         app.on(link, "click", () => void open(path));
         return h("li", {}, link, h("span", { class: "wb-second" }, bytes(nbytes)));
-      })));
+      })), app.summary().folder_more && h("div", { class: "wb-second" }, app.summary().folder_more));
   }
   function empty() {
     return h("div", { class: "wb-empty" }, h("h2", {}, "Open a checkpoint"), form("Open"), trouble,

@@ -62,6 +62,8 @@ export interface Summary {
   export: ExportChoices;
   error: Fault | null;
   folder: { path: string; nbytes: number }[];
+  /** What the folder has beside those, in words. */
+  folder_more: string;
   target: TargetFacts | null;
   burn_choice: string;
   burn_choices: { value: string; words: string }[];
@@ -79,6 +81,8 @@ export interface FindingFacts {
   repair: RepairFacts | null;
 }
 export interface BannerFacts { finding: number; title: string; text: string; owner: string; danger: boolean }
+/** The file on disk is not the one that is shown; `when` is "" where it is gone. */
+export interface ChangedFile { name: string; when: string; mtime: string }
 export interface Explained {
   revision: number;
   known: boolean;
@@ -215,6 +219,8 @@ export interface Questions {
   export: [{ folder: string; overwrite: boolean } & ExportOptions, { job: number }];
   cast_floats: [{ dtype: string | null }, {}];
   skip_collided: [{}, { n: number }];
+  open_again: [{}, {}];
+  keep_shown: [{}, {}];
   cancel: [{ job: number }, { stopping: boolean }];
 }
 export type Ask = <K extends keyof Questions>(name: K, args: Questions[K][0]) => Promise<Questions[K][1]>;
@@ -230,7 +236,7 @@ export interface Model {
 
 export type Health = "well" | "busy" | "gone";
 export type Run = <K extends keyof Jobs>(name: K, args: Questions[K][0]) => Promise<Jobs[K]>;
-export interface Wire { ask: Ask; run: Run; onHealth(callback: (health: Health) => void): void }
+export interface Wire { ask: Ask; run: Run; look(): void; onHealth(callback: (health: Health) => void): void }
 
 /** What every part of one view is handed. */
 export interface App {
@@ -245,6 +251,8 @@ export interface App {
   table(): Table;
   findings(): { revision: number; items: FindingFacts[]; n: number; banner: BannerFacts | null };
   revision(): number;
+  /** Null while the file is as it was opened. */
+  changed(): ChangedFile | null;
   /** Listens for as long as the view lives. */
   on<K extends keyof HTMLElementEventMap>(node: EventTarget, type: K, run: (event: HTMLElementEventMap[K]) => void): void;
   /** Says something for a short time in the status line. */

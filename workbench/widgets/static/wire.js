@@ -2,6 +2,8 @@
 
 /** How long a question may stay without an answer before the view says so. */
 const PATIENCE_MS = 10_000;
+/** How long a look at the file holds good. */
+const LOOK_MS = 1_000;
 
 /** @param {string} title @param {string} code @returns {Fault} */
 function fault(title, code) {
@@ -113,5 +115,16 @@ export function connect(model, signal, patience = PATIENCE_MS) {
       onJob();
     });
   };
-  return { ask, run, onHealth: (listener) => void listeners.push(listener) };
+  let looked = 0;
+  /** Has the kernel look at the file again. Nobody waits for it: the `changed` trait says what it saw. */
+  function look() {
+    if (signal.aborted || health !== "well" || Date.now() - looked < LOOK_MS) return;
+    looked = Date.now();
+    try {
+      model.send({ id: `${prefix}-${++serial}`, ask: "look", args: {} });
+    } catch {
+      gone();
+    }
+  }
+  return { ask, run, look, onHealth: (listener) => void listeners.push(listener) };
 }

@@ -34,6 +34,7 @@ function render({ model, el, signal: outer }) {
     table: () => model.get("table"),
     findings: () => model.get("findings"),
     revision: () => model.get("revision"),
+    changed: () => (model.get("changed")?.name ? model.get("changed") : null),
     on: (node, type, run) => node.addEventListener(type, /** @type {EventListener} */ (run), { signal }),
     say: (text) => status.say(text),
     fail: (fault) => banner.fail(fault),
@@ -142,7 +143,7 @@ function render({ model, el, signal: outer }) {
     if (!waiting) queueMicrotask(update);
     waiting = true;
   };
-  const traits = ["change:revision", "change:summary", "change:rules", "change:table", "change:findings"];
+  const traits = ["change:revision", "change:summary", "change:rules", "change:table", "change:findings", "change:changed"];
   for (const trait of traits) model.on(trait, changed);
   // Ten times a second while something is written: only what says how far it is.
   const worked = () => {
@@ -152,6 +153,11 @@ function render({ model, el, signal: outer }) {
   };
   model.on("change:job", worked);
   wire.onHealth(banner.health);
+  // The file may be written anew while one is elsewhere: in another cell, another window.
+  app.on(window, "focus", wire.look);
+  app.on(root, "focusin", (event) => {
+    if (!(event.relatedTarget instanceof Node && root.contains(event.relatedTarget))) wire.look();
+  });
   signal.addEventListener("abort", () => {
     for (const trait of traits) model.off(trait, changed);
     model.off("change:job", worked);
