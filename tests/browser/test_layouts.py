@@ -106,3 +106,18 @@ def test_a_file_that_is_cut_off_says_where_and_what_to_do(lab: LabPage, tmp_path
     lab.notebook_on("broken.pt")
     expect(lab.workbench().get_by_role("alert")).to_contain_text("broken.pt")
     picture(lab, "broken", tmp_path)
+
+
+@pytest.mark.parametrize("width", [2060, 2100, 1400, 1120, 760])
+def test_no_chip_and_no_figure_of_the_header_is_cut_at_any_width(lab: LabPage, width: int) -> None:
+    lab.page.set_viewport_size({"width": width, "height": 900})
+    lab.notebook_on("net_prefixed.pt")
+    view = lab.workbench()
+    cut = """(inner, [outer]) => {
+        const [a, b] = [inner.getBoundingClientRect(), inner.closest(outer).getBoundingClientRect()];
+        return a.left < b.left - 0.5 || a.right > b.right + 0.5 || a.top < b.top - 0.5 || a.bottom > b.bottom + 0.5;
+    }"""
+    chips = view.get_by_role("toolbar", name="Filter by status").get_by_role("button").all()
+    assert len(chips) == 7
+    assert [chip.inner_text() for chip in chips if chip.evaluate(cut, [".wb-chips"])] == []
+    assert not view.locator(".wb-header .wb-amount").evaluate(cut, [".wb-facts"])
