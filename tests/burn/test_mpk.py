@@ -7,11 +7,11 @@ import re
 
 import numpy as np
 import pytest
-from tests.exporting.test_mpk_file import ids_in, written
 
 import workbench as wb
 from tests.burn import oracle
 from tests.writing.made import checkpoint_of
+from tests.writing.test_mpk_file import ids_in, written
 from workbench.exporting import export
 from workbench.target import Target
 from workbench.writing.items import Item
