@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.writing.mpk_file import Precision
 
 _SHOWN: Final = 50
+_MORE: Final = " such lines (--json has them all)"
 
 
 def run(
@@ -61,15 +62,8 @@ def _print(result: ConvertResult) -> None:
     lines = Printer()
     lines.line(str(result.path))
     lines.line(f"{count_text(result.n_tensors, 'tensor')}, {bytes_text(result.nbytes)} written")
-    _list(lines, list(result.changes))
-    _list(lines, [f"left out: {key}: {why}" for key, why in result.left_out], "yellow")
-
-
-def _list(lines: Printer, found: list[str], style: str = "") -> None:
-    for text in found[:_SHOWN]:
-        lines.line(text, style)
-    if len(found) > _SHOWN:
-        lines.line(f"… {len(found) - _SHOWN:,} more such lines (--json has them all)", style)
+    lines.first(result.changes, _SHOWN, _MORE)
+    lines.first([f"left out: {key}: {why}" for key, why in result.left_out], _SHOWN, _MORE, "yellow")
 
 
 def _print_json(result: ConvertResult) -> None:

@@ -82,10 +82,7 @@ def _print(plan: Plan, result: ExportResult) -> None:
     out.line(f"{equation(plan)}, {bytes_text(result.nbytes)} written")
     if not plan.n_out:
         out.line("No tensor is left: the files hold none.", "yellow")
-    for change in result.changes[:_CHANGES_SHOWN]:
-        out.line(change)
-    if len(result.changes) > _CHANGES_SHOWN:
-        out.line(f"… {len(result.changes) - _CHANGES_SHOWN:,} more such lines; mapping.json has them all")
+    out.first(result.changes, _CHANGES_SHOWN, " such lines; mapping.json has them all")
     for row in plan.rows:
         if row.status == "skipped":
             out.line(f"skipped: {row.original}: {row.reason}", "yellow")

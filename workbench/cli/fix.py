@@ -58,12 +58,12 @@ def _print(result: FixResult, fold: bool) -> None:
     lines.line(str(result.path))
     n = count_text(len(taken.tensors) - n_lost, "tensor")
     lines.line(f"state_dict of {what}{where}: {n}, {bytes_text(result.nbytes)} written")
-    _list(lines, [f"alias: {name} is {first}" for name, first in result.aliases])
-    _list(lines, [f"folded: {name} from {listed_text(parts)}" for name, parts in result.folded])
-    _list(lines, [f"not folded: {name}: {why}" for name, why in result.not_folded], "yellow")
+    lines.first([f"alias: {name} is {first}" for name, first in result.aliases], _SHOWN, "")
+    lines.first([f"folded: {name} from {listed_text(parts)}" for name, parts in result.folded], _SHOWN, "")
+    lines.first([f"not folded: {name}: {why}" for name, why in result.not_folded], _SHOWN, "", "yellow")
     if fold and not result.folded and not result.not_folded:
         lines.line("nothing to fold: no weight is stored in parts")
-    _list(lines, [f"left out: {key}: {why}" for key, why in result.left_out], "yellow")
+    lines.first([f"left out: {key}: {why}" for key, why in result.left_out], _SHOWN, "", "yellow")
 
 
 def _print_json(result: FixResult, _fold: bool) -> None:
@@ -82,10 +82,3 @@ def _print_json(result: FixResult, _fold: bool) -> None:
             "left_out": [{"key": key, "reason": why} for key, why in result.left_out],
         }
     )
-
-
-def _list(lines: Printer, found: list[str], style: str = "") -> None:
-    for text in found[:_SHOWN]:
-        lines.line(text, style)
-    if len(found) > _SHOWN:
-        lines.line(f"… {len(found) - _SHOWN:,} more", style)

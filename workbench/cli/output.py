@@ -30,6 +30,13 @@ class Printer:
         """One line; what a terminal would obey is shown as text."""
         self._write([(printable(text), style)])
 
+    def first(self, texts: Sequence[str], most: int, more: str, style: Style = "") -> None:
+        """At most so many lines, then how many there are more, and in the words of `more` where they are."""
+        for text in texts[:most]:
+            self.line(text, style)
+        if len(texts) > most:
+            self.line(f"… {len(texts) - most:,} more{more}", style)
+
     def text(self, text: str) -> None:
         """Several lines that end in a line end; what a terminal would obey is shown as text."""
         for line in text.removesuffix("\n").split("\n") if text else ():

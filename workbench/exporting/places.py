@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import errno
 import io
@@ -86,13 +87,13 @@ def check_apart(file: zipfile.ZipFile, size: int, path: Path) -> None:
         raise unreadable(path, "its entries take more bytes than it has")
 
 
-class _Files:
+class _Files(abc.ABC):
     """What both kinds have in common."""
 
     path: Path
 
-    def source(self, name: str) -> ByteSource:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def source(self, name: str) -> ByteSource: ...
 
     def size(self, name: str) -> int:
         return self.source(name).size
