@@ -45,9 +45,9 @@ class Calls:
         return self.n == self.moment and bool(self.then())
 
 
-def n_calls(plan, folder: Path, formats=FORMATS) -> int:
+def n_calls(plan, folder: Path, formats=FORMATS, *, verify: bool = True) -> int:
     calls = Calls()
-    export(plan, folder, formats=formats, cancel=calls)
+    export(plan, folder, formats=formats, cancel=calls, verify=verify)
     shutil.rmtree(folder)
     return calls.n
 
@@ -278,8 +278,8 @@ def overwritten(path: Path) -> None:
 def test_a_source_that_changes_while_it_is_read_is_noticed(tmp_path, change, format):
     source, out = tmp_path / "x.safetensors", tmp_path / "out"
     plan = plan_of(source)
-    n = n_calls(plan, out, [format])
-    for moment in (3, n // 2 - 1):
+    n = n_calls(plan, out, [format], verify=False)
+    for moment in (3, n // 2):
         plan = plan_of(source)
         with pytest.raises(WorkbenchError, match="changed since it was opened") as caught:
             export(plan, out, formats=[format], cancel=Calls(moment, lambda: change(source)))

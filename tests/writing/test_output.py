@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import threading
+import zlib
 
 import pytest
 from blake3 import blake3
 
 import workbench as wb
 from tests.writing.made import checkpoint_of, tree_of, values
+from workbench.core.source import FileSource
 from workbench.exporting import export
 from workbench.writing import checksums, output
 from workbench.writing.progress import Meter
@@ -47,6 +50,85 @@ def test_it_is_right_where_the_writer_goes_back_too(tmp_path, size):
         file.write(b"b" * size)
     assert meter.digests[path] == blake3(path.read_bytes()).hexdigest()
     assert path.read_bytes() == b"aaaalate" + b"a" * (size - 8) + b"b" * size
+
+
+def copied_short(source, target, n, begin):
+    """As the system may: fewer than asked for, and nothing any more in the middle."""
+    if begin > 6 * MB:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    return os.write(target, os.pread(source, min(n, 3 * MB + 1), begin))
+
+
+@pytest.mark.parametrize("system", [None, copied_short])
+@pytest.mark.parametrize("size", [MB, 20 * MB + 3])
+def test_what_the_system_copies_is_hashed_and_counted_too(tmp_path, monkeypatch, size, system):
+    if system is not None:
+        monkeypatch.setattr(os, "copy_file_range", system, raising=False)
+    data = random.Random(0).randbytes(size + 10)
+    (tmp_path / "source").write_bytes(data)
+    path, told = tmp_path / "x", []
+    meter = Meter(2 * size + 8, told.append)
+    with output.created(path, meter, 2 * size + 8) as file:
+        file.write(b"head")
+        crc = file.copy_from(FileSource(tmp_path / "source"), 5, size)
+        file.write(b"between!")
+        assert file.copy_from(FileSource(tmp_path / "source"), 10, size) == zlib.crc32(data[10:])
+        assert file.tell() == 12 + 2 * size
+    assert crc == zlib.crc32(data[5:-5])
+    assert path.read_bytes() == b"head" + data[5:-5] + b"between!" + data[10:]
+    assert meter.digests == {path: blake3(path.read_bytes()).hexdigest()}
+    meter.begin("", "write")
+    assert told[-1].done == 2 * size + 8
+
+
+def test_it_is_right_where_the_writer_went_back_before_the_system_copied(tmp_path):
+    (tmp_path / "source").write_bytes(random.Random(0).randbytes(9 * MB))
+    path, meter = tmp_path / "x", Meter()
+    with output.created(path, meter, 9 * MB) as file:
+        file.write(b"head")
+        file.copy_from(FileSource(tmp_path / "source"), 0, 9 * MB)
+        file.seek(0)
+        file.write(b"HEAD")
+        file.seek(0, os.SEEK_END)
+        file.copy_from(FileSource(tmp_path / "source"), MB, 3 * MB)
+    data = (tmp_path / "source").read_bytes()
+    assert path.read_bytes() == b"HEAD" + data + data[MB : 4 * MB]
+    assert meter.digests[path] == blake3(path.read_bytes()).hexdigest()
+
+
+def test_a_source_that_is_cut_off_meanwhile_is_said_so(tmp_path):
+    (tmp_path / "source").write_bytes(bytes(20 * MB))
+    source = FileSource(tmp_path / "source")
+    os.truncate(tmp_path / "source", 10 * MB)
+
+    def copied():
+        with output.created(tmp_path / "x", Meter(), 20 * MB) as file:
+            file.copy_from(source, 0, 20 * MB)
+
+    with pytest.raises(wb.OpenError, match="changed since it was opened"):
+        copied()
+
+
+def test_cancel_does_not_wait_for_the_rest(tmp_path):
+    """A tensor may be all there is."""
+    asked = []
+
+    def cancel():
+        asked.append(None)
+        return len(asked) == 3
+
+    with (tmp_path / "source").open("wb") as file:
+        os.truncate(file.fileno(), 4 << 30)
+    source = FileSource(tmp_path / "source")
+
+    def copied():
+        with output.created(tmp_path / "x", Meter(cancel=cancel), 4 << 30) as file:
+            file.copy_from(source, 0, 4 << 30)
+
+    with pytest.raises(wb.ExportError) as caught:
+        copied()
+    assert caught.value.code == "cancelled"
+    assert (tmp_path / "x").stat().st_size < 100 * MB
 
 
 def test_a_file_that_is_there_is_not_touched(tmp_path):

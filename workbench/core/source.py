@@ -15,6 +15,7 @@ MAX_READ: Final = 64 << 20
 """The most bytes one ``read_exact`` hands out."""
 
 _INFLATE_STEP: Final = 1 << 20
+_HAS_COPY: Final = hasattr(os, "copy_file_range")
 
 
 class ByteSource(Protocol):
@@ -115,6 +116,17 @@ class FileSource:
                 done += n
         except OSError as error:
             raise self._failed(begin, error) from None
+
+    def copy_to(self, descriptor: int, begin: int, n: int) -> int:
+        """Have the system copy bytes from ``begin`` on to where ``descriptor`` stands, and move on: how many of ``n``.
+
+        0 where it cannot, for whatever reason: reading and writing them tells the reason, if there is one.
+        """
+        _check_range(self, begin, n)
+        try:
+            return os.copy_file_range(self._descriptor, descriptor, n, begin) if _HAS_COPY else 0
+        except OSError:
+            return 0
 
     def _failed(self, begin: int, error: OSError) -> OpenError:
         return OpenError(

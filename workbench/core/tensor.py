@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from workbench.core.source import ByteSource, inflate, inflate_into
+from workbench.core.source import ByteSource, FileSource, inflate, inflate_into
 from workbench.core.text import bytes_text, shape_text
 from workbench.errors import TensorError, printable
 
@@ -161,6 +161,11 @@ class Storage:
             inflate_into(source, self.begin, self.packed, begin, out, self.id)
         else:
             source.read_into(self.begin + begin, out)
+
+    def place(self, begin: int, n: int) -> tuple[FileSource, int] | None:
+        """The file in which those bytes lie as they are, and where; None where they do not lie so in one."""
+        source = self._source_of(begin, n)
+        return (source, self.begin + begin) if self.packed < 0 and isinstance(source, FileSource) else None
 
     def check_unchanged(self) -> None:
         """OpenError when the file is not the one that was opened any more."""

@@ -18,7 +18,7 @@ FIELD: Final = "blake3"
 
 Digest = blake3
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 256 << 10
 """Bytes hashed at a time: few enough to stay in the processor's cache."""
 
 _HEX: Final = frozenset("0123456789abcdef")

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.core import sharing
+from workbench.core.source import FileSource
 from workbench.core.tensor import DType, TensorRef, dtype_named
 from workbench.errors import ExportError, printable
 from workbench.writing.checksums import crc32
+from workbench.writing.output import Output
 
 __all__ = ["Item", "carries", "check_each", "check_sources", "copy", "firsts", "pieces"]
 
@@ -87,7 +89,10 @@ def check_sources(items: Iterable[Item]) -> None:
 
 
 def copy(item: Item, file: IO[bytes]) -> int:
-    """Write the bytes of `item`; their CRC-32."""
+    """Write the bytes of `item`; their CRC-32. Raises what `pieces` does."""
+    if isinstance(file, Output) and item.nbytes >= _STEP and (place := _place(item)) is not None:
+        item.tensor.storage.check_unchanged()
+        return file.copy_from(*place, item.nbytes)
     crc = 0
     for piece in pieces(item):
         file.write(piece)
@@ -102,13 +107,12 @@ def pieces(item: Item) -> Iterator[memoryview]:
     where a cast has no place for a value, `OpenError` where the source is cut off, or changed before a long read.
     Whoever takes pieces asks `check_sources` at the end: for small tensors that is not asked each time.
     """
-    tensor = _as_integers(_turned(item.tensor) if item.transposed else item.tensor)
+    tensor = _to_write(item)
     if not tensor.n_elements:
         return
     if tensor.nbytes >= _STEP:
         tensor.storage.check_unchanged()
-    is_plain = not (tensor.byteswap or tensor.conj or tensor.neg or tensor.unreadable)
-    if is_plain and not item.cast and tensor.is_contiguous and tensor.storage.packed < 0:
+    if _is_stored(item, tensor) and tensor.storage.packed < 0:
         yield from _stored(tensor)
         return
     for block in _blocks(tensor):
@@ -116,6 +120,24 @@ def pieces(item: Item) -> Iterator[memoryview]:
         if not np.little_endian:  # pragma: no cover
             flat = flat.byteswap()
         yield flat.view(np.uint8).data
+
+
+def _to_write(item: Item) -> TensorRef:
+    return _as_integers(_turned(item.tensor) if item.transposed else item.tensor)
+
+
+def _is_stored(item: Item, tensor: TensorRef) -> bool:
+    """Whether the bytes of `tensor`, that of `item` to write, are in its storage what they are to be in the file."""
+    is_plain = not (tensor.byteswap or tensor.conj or tensor.neg or tensor.unreadable)
+    return is_plain and not item.cast and tensor.is_contiguous
+
+
+def _place(item: Item) -> tuple[FileSource, int] | None:
+    """The file that has the bytes of `item` as they are to be written, and where; None where none has."""
+    tensor = _to_write(item)
+    if not _is_stored(item, tensor):
+        return None
+    return tensor.storage.place(tensor.offset * tensor.dtype.itemsize, tensor.nbytes)
 
 
 def _turned(tensor: TensorRef) -> TensorRef:
