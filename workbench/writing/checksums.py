@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
-from zlib_ng.zlib_ng import crc32
+from zlib_ng.zlib_ng import crc32, crc32_combine
 
-__all__ = ["FIELD", "Digest", "crc32", "digest_of", "is_digest", "new_digest", "take"]
+__all__ = ["FIELD", "Digest", "crc32", "crc32_combine", "digest_of", "is_digest", "new_digest", "take"]
 
 FIELD: Final = "blake3"
 """The field of a JSON file that has a digest: 64 hex digits, as `b3sum` prints them."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import IO, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from workbench.core.tensor import DType
 from workbench.errors import ExportError
 from workbench.writing.items import Item, check_each, copy
+from workbench.writing.zip_writer import ZipWriter
 
 _SAFETENSORS: Final = (
     ("uint64", "U64"),
@@ -45,6 +46,8 @@ _METADATA: Final = {"format": "pt"}
 
 _MAX_ZIP_NAME: Final = 65_535
 _NPY: Final = ".npy"
+_ALIGNMENT: Final = 64
+"""Of entries and, as the headers of .npy are a multiple of it too, of values."""
 _WHERE: Final = "the files of an export"
 
 
@@ -67,20 +70,13 @@ def write_npz(items: Iterable[Item], file: IO[bytes]) -> dict[str, int]:
     The CRC-32 of each tensor's bytes by name, as from every writer.
     """
     crcs = {}
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with ZipWriter(file, alignment=_ALIGNMENT) as archive:
         for item in items:
             stored = npz_dtype(item.dtype)
             numpy_dtype = item.dtype.numpy if stored is None else np.dtype(stored)
             assert numpy_dtype is not None
-            header = npy_header(numpy_dtype, item.shape)
-            entry = zipfile.ZipInfo(date_time=(1980, 1, 1, 0, 0, 0))
-            entry.filename = entry.orig_filename = item.name + _NPY
-            entry.create_system = 3
-            entry.external_attr = 0o644 << 16
-            entry.file_size = len(header) + item.nbytes
-            with archive.open(entry, "w") as out:
-                out.write(header)
-                crcs[item.name] = copy(item, out)
+            head = npy_header(numpy_dtype, item.shape)
+            crcs[item.name] = archive.stream(item.name + _NPY, item.nbytes, partial(copy, item), head=head)
     return crcs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Final, Self
 
-from workbench.writing.checksums import crc32
+from workbench.writing.checksums import crc32, crc32_combine
 
 __all__ = ["ZipWriter"]
 
@@ -44,9 +44,10 @@ class ZipWriter:
 
         self.stream(name, len(data), write)
 
-    def stream(self, name: str, size: int, write: Callable[[IO[bytes]], int]) -> int:
-        """An entry of `size` bytes, which `write` puts into the file and gives the CRC-32 of; that."""
-        file, encoded = self._file, name.encode()
+    def stream(self, name: str, size: int, write: Callable[[IO[bytes]], int], *, head: bytes = b"") -> int:
+        """An entry of `head` and `size` bytes, which `write` puts into the file and gives the CRC-32 of; that."""
+        file, encoded, n_streamed = self._file, name.encode(), size
+        size += len(head)
         begin = file.tell()
         is_large = size >= _LIMIT
         flags = 0 if name.isascii() else _UTF8
@@ -55,16 +56,17 @@ class ZipWriter:
         extra += struct.pack("<HH", _PADDING, padding) + b"Z" * padding
         shown = _LIMIT if is_large else size
         version = 45 if is_large else 20
-        head = struct.pack("<4sHHHHH", b"PK\x03\x04", version, flags, 0, 0, 0x21)
+        local = struct.pack("<4sHHHHH", b"PK\x03\x04", version, flags, 0, 0, 0x21)
         tail = struct.pack("<IIHH", shown, shown, len(encoded), len(extra))
-        file.write(head + bytes(4) + tail + encoded + extra)
-        crc = write(file)
+        file.write(local + bytes(4) + tail + encoded + extra + head)
+        streamed = write(file)
+        crc = crc32_combine(crc32(head), streamed, n_streamed)
         end = file.tell()
-        file.seek(begin + len(head))
+        file.seek(begin + len(local))
         file.write(struct.pack("<I", crc))
         file.seek(end)
         self._directory.append(self._listed(encoded, flags, crc, size, begin))
-        return crc
+        return streamed
 
     def _listed(self, name: bytes, flags: int, crc: int, size: int, begin: int) -> bytes:
         wide = []
