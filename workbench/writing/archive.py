@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
+from workbench.core.source import FileSource
+from workbench.writing import output
 from workbench.writing.checksums import crc32
 from workbench.writing.files import differs
 from workbench.writing.progress import Meter
@@ -39,15 +42,12 @@ def pack(folder: Path, names: Sequence[str], path: Path, inside: str, meter: Met
     """
     meter.begin(path.name, "write")
     crcs = {}
-    with path.open("xb") as file, ZipWriter(file, alignment=_ALIGNMENT) as archive:
-        for name in names:
-            source = folder / name
-
-            def write(out: IO[bytes], source: Path = source) -> int:
-                return _copy(source, out, meter)
-
-            crcs[name] = archive.stream(f"{inside}/{name}", source.stat().st_size, write)
-            source.unlink()
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    with output.created(path, meter, sum(sizes.values())) as file, ZipWriter(file, alignment=_ALIGNMENT) as archive:
+        for name, size in sizes.items():
+            whole = partial(_copy, file, folder / name, size)
+            crcs[name] = archive.stream(f"{inside}/{name}", size, whole)
+            (folder / name).unlink()
     return crcs
 
 
@@ -71,11 +71,5 @@ def verify(path: Path, inside: str, crcs: dict[str, int], meter: Meter) -> None:
         raise differs(path, f"reading it again says: {error}") from error
 
 
-def _copy(source: Path, out: IO[bytes], meter: Meter) -> int:
-    crc = 0
-    with source.open("rb", buffering=0) as file:
-        while piece := file.read(_CHUNK):
-            out.write(piece)
-            crc = crc32(piece, crc)
-            meter.add(len(piece))
-    return crc
+def _copy(file: output.Output, source: Path, size: int, _: IO[bytes]) -> int:
+    return file.copy_from(FileSource(source), 0, size)
