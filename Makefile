@@ -1,5 +1,6 @@
 # make lab     JupyterLab on the first notebook, a sample checkpoint in the workbench
 # make test    every test
+# make burn    bundles built and run by the versions of Burn that no test asks: make burn VERSIONS=0.19
 # make fuzz    hostile files without end: make fuzz SECONDS=1800
 # make check   style, types, layers
 # make setup   what the three above install, without running anything
@@ -13,10 +14,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CI),--qui
 # Test processes at a time. The browser tests come after the others, in one process: they share one JupyterLab.
 WORKERS ?= 2
 
+# What `make burn` asks; each takes five to ten minutes the first time.
+VERSIONS ?= 0.18,0.19,0.23
+
 # How long `make fuzz` runs.
 SECONDS ?= 600
 
-.PHONY: lab test fuzz check setup types
+.PHONY: lab test burn fuzz check setup types
 .NOTPARALLEL:
 
 # JupyterLab writes outputs into the notebook that it shows: that is a copy, made once, which git does not see.
@@ -51,6 +55,10 @@ test: $(VENV)/installed-test
 		echo "node --test"; test -z "$$files" || node --test --test-reporter=spec $$files || failed=1; \
 	elif test -n "$$CI"; then failed=1; fi; \
 	exit $$failed
+
+burn: $(VENV)/installed-test
+	@.ci/need cargo
+	WORKBENCH_BURN=$(VERSIONS) $(BIN)/python -m pytest tests/burn/test_bundles.py
 
 fuzz: $(VENV)/installed-test
 	$(BIN)/python -m tests.fuzz $(SECONDS)

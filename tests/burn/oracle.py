@@ -74,7 +74,10 @@ def built(name: str) -> Path:
 
 
 def build(name: str, extra: Mapping[str, str], binary: str) -> Path:
-    """Binary `binary` of project `name`, with the files `extra` (path in the project to text) added to it."""
+    """Binary `binary` of project `name`, with the files `extra` (path below all projects to text) added to it.
+
+    A `name` that is none of `NAMES` is a project of those files alone.
+    """
     _need_cargo()
     room = cache_folder() / name
     room.mkdir(parents=True, exist_ok=True)

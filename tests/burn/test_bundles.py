@@ -1,6 +1,7 @@
 """load.rs of a bundle, as it stands: compiled against the published crates, run, and the values of the model compared.
 
 The steps of the guide: a model that was saved whole, its state_dict, rules, an export for one Burn, loaded by that.
+WORKBENCH_BURN names the versions of Burn to ask instead of those that are always asked: "0.18,0.19,0.23".
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import shutil
+import tomllib
 import zipfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -21,15 +25,12 @@ import pytest
 
 import workbench as wb
 from tests.burn import guide, oracle
+from workbench.burn import apis_of, reader_for
 from workbench.exporting import export
-from workbench.mapping import Layout
+from workbench.mapping import Layout, Pick, Selection
 
-PROJECTS = {"burn-import-0.20": "0.20", "burn-store-0.21": "0.21", "burn-store-0.22": "0.22"}
-EXPORTED = {
-    "burn-import-0.20": ["mpk", "pt", "safetensors"],
-    "burn-store-0.21": ["bpk", "safetensors", "pt", "mpk"],
-    "burn-store-0.22": ["bpk", "safetensors", "pt"],
-}
+ALWAYS = (("0.20", "burn-import"), ("0.21", "burn-store"), ("0.22", "burn-store"))
+CONTAINERS = {"pt": "torch-zip", "safetensors": "safetensors", "bpk": "burnpack", "mpk": "mpk"}
 FRAME = """
 #[path = "../../../../shared/serve.rs"]
 mod serve;
@@ -42,19 +43,48 @@ fn main() {{
     }});
 }}
 """
+PACKAGE = """[package]
+name = "bundles"
+version = "0.0.0"
+edition = "2024"
+publish = false
+
+[dependencies]
+serde_json = "1"
+sha2 = "0.10"
+{dependencies}
+
+[profile.dev]
+debug = false
+debug-assertions = false
+overflow-checks = false
+
+[workspace]
+"""
 
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04-all-the-way-into-burn.ipynb"
 PRINTED = re.compile(r"```text\n(.*?)\n```", re.DOTALL)
 
 
+def asked():
+    """Versions and APIs of Burn whose bundles are built."""
+    named = os.environ.get("WORKBENCH_BURN", "").replace(",", " ").split()
+    return [(version, api) for version in named for api in apis_of(version)] or ALWAYS
+
+
 @dataclass
 class Case:
-    """A bundle, and the file that its load.rs should say it loads; one of the notebook has a model of its own."""
+    """A bundle, the file that its load.rs should say it loads, and what the file has for the model.
+
+    `some`: the model takes those alone whose names have a hit of that. A bundle of the notebook has a model of its own,
+    of which nothing is `wanted`.
+    """
 
     bundle: Path
     loads: str
-    is_of_notebook: bool = False
+    wanted: dict[str, np.ndarray[Any, Any]] | None = None
+    some: str = ""
 
     def run(self, binary, number):
         with contextlib.chdir(self.bundle):
@@ -66,41 +96,89 @@ class Case:
 class Built:
     binary: Path
     cases: list[Case]
-    wanted: dict[str, np.ndarray]
 
 
-@pytest.fixture(scope="module", params=PROJECTS)
+@pytest.fixture(scope="module", params=asked(), ids=lambda each: f"{each[1]}-{each[0]}")
 def built(request, tmp_path_factory):
-    project, version = request.param, PROJECTS[request.param]
-    folder = tmp_path_factory.mktemp(project)
-    wanted = guide.save_whole(folder / "whole.pt")
-    wb.fix(wb.open(folder / "whole.pt"), folder / "net.pt")
-    cases = list(bundles(folder, project, version))
-    if (made := of_notebook().get(version)) is not None:
+    version, api = request.param
+    folder = tmp_path_factory.mktemp(f"{api}-{version}")
+    cases = [case for mask in (False, True) for case in bundles(folder / f"mask-{mask}", version, api, mask=mask)]
+    if (version, api) in ALWAYS and (made := of_notebook().get(version)) is not None:
         cases.append(made)
-    return Built(compiled(project, cases), cases, wanted)
+    return Built(compiled(f"{api}-{version}", cases), cases)
 
 
-def bundles(folder, project, version):
-    target = wb.Target.from_rust(guide.model_rs(version), burn=version)
-    rules = [wb.Rule(*rule) for rule in guide.RULES]
-    mapping = wb.Mapping(rules, burn=version)
-    plan = mapping.plan(wb.open(folder / "net.pt"), target)
-    export(plan, folder / "original", formats=["rust", "bpk" if version != "0.20" else "pt"])
-    shutil.copy(folder / "net.pt", folder / "original" / "net.pt")
-    yield Case(folder / "original", "net.pt")
+def bundles(folder, version, api, *, mask):
+    """All routes, sources and formats; those with a `mask` of bool leave out readers that have no such dtype."""
+    folder.mkdir()
+    wanted = guide.save_whole(folder / "whole.pt", mask=mask)
+    wb.fix(wb.open(folder / "whole.pt"), folder / "net.pt")
+    source_rs = guide.model_rs(version, mask=mask)
+    known = wb.Target.from_rust(source_rs, burn=version)
+    found = {format: reader_for(version, container, api) for format, container in CONTAINERS.items()}
+    readers = {
+        format: reader for format, reader in found.items() if reader.store and ("bool" in reader.reads or not mask)
+    }
+    rules = guide.PREFIX + (guide.INDICES + guide.NORMS if (version, api) == ("0.19", "burn-store") else [])
+
+    def bundle(name, source, format, loads, *, wanted=wanted, some="", rules=rules, target=known, **options):
+        precision = options.pop("precision", "full")
+        plan = wb.Mapping(rules, burn=version, api=api, **options).plan(wb.open(source), target)
+        place = folder / name
+        export(plan, place, formats=[format, "rust"], precision=precision)
+        if options["route"] == "original":
+            shutil.copy(source, place / loads)
+        if target is None:
+            (place / "model.rs").write_text(source_rs)
+        return Case(place, loads, wanted, some)
+
+    yield from exported(folder, readers, bundle, wanted)
+    yield from originals(folder, readers, bundle)
+
+
+def exported(folder, readers, bundle, wanted):
     for source in ("net.pt", "whole.pt"):
         for adapt in (None, True):
-            plan = wb.Mapping(rules, burn=version, route="exported", layout=Layout(adapt=adapt)).plan(
-                wb.open(folder / source), target
-            )
-            for format in EXPORTED[project]:
-                always_adapts = format == "pt" or (version == "0.20" and format == "safetensors")
-                if adapt and always_adapts:
+            how = {"route": "exported", "layout": Layout(adapt=adapt)}
+            for format in readers:
+                if adapt and format == "pt":
                     continue  # It would adapt what is adapted already, which the code says.
-                bundle = folder / f"{source}-{adapt}-{format}"
-                export(plan, bundle, formats=[format, "rust", "report"])
-                yield Case(bundle, f"model.{format}")
+                yield bundle(f"{source}-{adapt}-{format}", folder / source, format, f"model.{format}", **how)
+    for format, reader in readers.items():
+        if reader.can_adapt:  # Without a target the file is in PyTorch's layout, for Burn to adapt.
+            yield bundle(f"bare-{format}", folder / "net.pt", format, f"model.{format}", target=None, route="exported")
+    if "mpk" in readers:
+        halves = {key: array.astype("float16") if array.dtype == "float32" else array for key, array in wanted.items()}
+        how = {"route": "exported", "precision": "half", "wanted": halves}
+        yield bundle("half", folder / "net.pt", "mpk", "model.mpk", **how)
+
+
+def originals(folder, readers, bundle):
+    for format, reader in readers.items():
+        if not reader.has_rules:
+            continue
+        source, how = folder / "net.pt", {"route": "original"}
+        if format == "safetensors":
+            same = export(wb.Mapping(burn=None).plan(wb.open(source)), folder / "same", formats=[format])
+            source = same.folder / "model.safetensors"
+            how |= {} if reader.adapter_by_default else {"layout": Layout(adapt=True)}
+            how |= {"reindex": True} if reader.can_switch_indices else {}
+        elif format == "bpk":  # Not every version adapts a .bpk, so it is one in Burn's layout.
+            source = folder / "net.pt-None-bpk" / "model.bpk"
+            how["rules"] = [wb.Rule("^(.*)$", "net.$1"), wb.Rule(r"^net\.", "")]
+        other = "safetensors" if format == "bpk" else "pt"  # What load.rs does not load.
+        yield bundle(f"original-{format}", source, other, source.name, **how)
+        if format == "pt":
+            source = guide.save_below(source, folder / "below.pt", "state")
+            how |= {"top_level_key": "state"}
+            how |= {"skip_enum_variants": False} if reader.skips_enum_variants else {}
+            how |= {"keep_indices": ["^none$"]} if reader.keep_lists else {}
+            yield bundle("below", source, other, source.name, **how)
+        if reader.filters == "none":
+            continue
+        picks = [Pick("node", node) for node in ("layers", "norm", "steps", "mask")]
+        how["selection"] = Selection(include=[Pick("regex", "^conv")]) if format == "pt" else Selection(exclude=picks)
+        yield bundle(f"some-{format}", source, other, source.name, some="^conv", **how)
 
 
 @cache
@@ -115,8 +193,8 @@ def of_notebook():
     with zipfile.ZipFile(here / "for-0.20.zip") as archive:
         archive.extractall(here)
     return {
-        "0.20": Case(here / "for-0.20", "model.mpk", True),
-        "0.22": Case(here / "for-0.22", "model.bpk", True),
+        "0.20": Case(here / "for-0.20", "model.mpk"),
+        "0.22": Case(here / "for-0.22", "model.bpk"),
     }
 
 
@@ -125,33 +203,48 @@ def compiled(project, cases):
     files, arms = {}, []
     for n, case in enumerate(cases):
         text = (case.bundle / "load.rs").read_text()
-        assert "NOT in this code" not in text
-        if not case.is_of_notebook:
-            ends = [line for line in ('    println!("{result}");\n', '    println!("{model}");\n') if line in text]
-            text = text.replace(ends[0], f'{ends[0]}    println!("{{}}", model::values(&model));\n')
+        assert "NOT in this code" not in text, case
+        if case.wanted is not None:
+            text = text.replace("\n    Ok(())\n}\n", '\n    println!("{}", model::values(&model));\n    Ok(())\n}\n')
         files[f"{place}/p{n}/load.rs"] = text.replace("\nfn main()", "\npub fn main()")
         files[f"{place}/p{n}/model.rs"] = (case.bundle / "model.rs").read_text()
         arms.append(f"        {n} => serde_json::json!(p{n}::main().map_err(|error| error.to_string())),")
     modules = "\n".join(f'#[path = "p{n}/load.rs"]\nmod p{n};' for n in range(len(cases)))
     files[f"{place}/main.rs"] = FRAME.format(modules=modules, arms="\n".join(arms))
+    if project not in oracle.NAMES:
+        files[f"{project}/Cargo.toml"] = PACKAGE.format(dependencies="\n".join(dependencies(cases)))
     return oracle.build(project, files, "bundles")
+
+
+def dependencies(cases):
+    """What the manifests of all bundles ask for, together."""
+    found: dict[str, dict[str, Any]] = {}
+    for case in cases:
+        for name, wanted in tomllib.loads((case.bundle / "Cargo.toml").read_text())["dependencies"].items():
+            full = {"version": wanted} if isinstance(wanted, str) else wanted
+            known = found.setdefault(name, full | {"features": []})
+            assert known["version"] == full["version"], case
+            known["features"] = sorted({*known["features"], *full.get("features", ())})
+    for name, full in found.items():
+        yield f"{name} = {{ {', '.join(f'{key} = {json.dumps(value)}' for key, value in full.items())} }}"
 
 
 def test_every_bundle_is_loaded_with_the_values_of_the_model(built):
     for n, case in enumerate(built.cases):
-        assert f'"{case.loads}".to_string()' in (case.bundle / "load.rs").read_text()
-        if case.is_of_notebook:
+        assert f'"{case.loads}".to_string()' in (case.bundle / "load.rs").read_text(), case.bundle
+        if case.wanted is None:
             continue
         said = case.run(built.binary, n)
         lines = [line.split(" ", 2)[1:] for line in said.splitlines() if line.startswith("value ")]
         got = {name: json.loads(text) for name, text in lines}
-        assert got.keys() == built.wanted.keys(), (case, said)
-        for name, array in built.wanted.items():
-            assert np.array_equal(np.array(got[name], np.float32), array.reshape(-1)), (case, name)
+        assert got.keys() == case.wanted.keys(), (case.bundle, said)
+        for name, array in case.wanted.items():
+            is_equal = np.array_equal(np.array(got[name], np.float32), array.reshape(-1))
+            assert is_equal == bool(re.search(case.some, name)), (case.bundle, name)
 
 
 def test_burn_prints_what_the_notebook_says(built):
     text = "\n".join(cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells)
     for n, case in enumerate(built.cases):
-        if case.is_of_notebook:
+        if case.wanted is None:
             assert case.run(built.binary, n).strip() in PRINTED.findall(text)

@@ -51,6 +51,14 @@ def test_the_recorder_of_burn_0_18(torch_file):
     )
 
 
+@pytest.mark.parametrize("program", [True, False])
+def test_the_result_of_burn_0_19_is_told_list_by_list_for_it_has_no_text_of_its_own(torch_file, program):
+    for burn, is_told in (("0.19", True), ("0.20", False)):
+        plan = Mapping(burn=burn, api="burn-store", top_level_key="model").plan(torch_file)
+        text = rust_code(plan, program=program)
+        assert ("result.missing, result.unused" in text, "{result}" in text) == (is_told, not is_told)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -156,6 +164,31 @@ def test_the_manifest_names_exact_versions_and_what_the_program_uses(torch_file,
         assert all((f"use {name}::" in text) == (crate in manifest["dependencies"]) for name, crate in used.items())
         for wanted in manifest["dependencies"].values():
             assert (wanted if isinstance(wanted, str) else wanted["version"]).startswith("=")
+
+
+@pytest.mark.parametrize(
+    ("burn", "api", "container", "held"),
+    [
+        # burn-import has a match on the dtypes of candle-core, which are more in 0.9.2.
+        ("0.18", None, "safetensors", {}),
+        ("0.19", None, "safetensors", {"candle-core": "=0.9.1"}),
+        ("0.20", None, "safetensors", {"candle-core": "=0.9.1", "zip": "=7.2.0"}),
+        # burn-store 0.20 does not compile with zip 7.4, neither alone nor below burn-import.
+        ("0.19", None, "torch-zip", {}),
+        ("0.19", "burn-store", "torch-zip", {}),
+        ("0.20", None, "torch-zip", {"zip": "=7.2.0"}),
+        ("0.20", "burn-store", "torch-zip", {"zip": "=7.2.0"}),
+        ("0.20", "burn-store", "safetensors", {}),
+        # zip 9.1 refuses archives whose first entry has a name of 30 bytes.
+        ("0.21", None, "torch-zip", {}),
+        ("0.22", None, "torch-zip", {"zip": "=9.0.4"}),
+        ("0.23", None, "torch-zip", {"zip": "=9.0.4"}),
+    ],
+)
+def test_crates_whose_newer_versions_break_burn_are_held_back(torch_file, burn, api, container, held):
+    plan = Mapping(top_level_key="model", burn=burn, api=api, route="exported").plan(torch_file)
+    found = tomllib.loads(cargo_toml(plan, container=container))["dependencies"]
+    assert {name: version for name, version in found.items() if not name.startswith("burn")} == held
 
 
 @pytest.mark.parametrize("burn", VERSIONS)

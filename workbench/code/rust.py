@@ -22,6 +22,20 @@ mod model;
 _NO_PARTS: Final = "// This API has no partial loads: what the file lacks is an error.\n"
 _RECORDERS: Final = {"PyTorchFileRecorder": "pytorch", "SafetensorsFileRecorder": "safetensors"}
 
+_HELD_BACK: Final[dict[tuple[str, str], dict[str, str]]] = {
+    ("0.19", "SafetensorsFileRecorder"): {"candle-core": "0.9.1"},
+    ("0.20", "SafetensorsFileRecorder"): {"zip": "7.2.0", "candle-core": "0.9.1"},
+    ("0.20", "PyTorchFileRecorder"): {"zip": "7.2.0"},
+    ("0.20", "PytorchStore"): {"zip": "7.2.0"},
+    ("0.22", "PytorchStore"): {"zip": "9.0.4"},
+    ("0.23", "PytorchStore"): {"zip": "9.0.4"},
+}
+"""Crates of which cargo would take versions that do not go with a reader of Burn.
+
+candle-core 0.9.2 has more dtypes than burn-import matches. In zip 7.4 `data_start` is an Option, which burn-store 0.20
+does not expect, and burn-import 0.20 needs that. zip 9.1 refuses archives whose first entry has a name of 30 bytes.
+"""
+
 
 def rust_code(
     plan: Plan, *, program: bool = False, model: str = "Net", container: str = "safetensors", partial: bool = False
@@ -70,27 +84,17 @@ def manifest(loading: Loading) -> str:
 
 def _dependencies(reader: Reader) -> list[tuple[str, str]]:
     exact = f'"={reader.crate}"'
+    held = [(name, f'"={version}"') for name, version in _HELD_BACK.get((reader.version, reader.store), {}).items()]
     if _is_store_in_burn(reader):
         feature = {"BurnpackStore": "store"}.get(reader.store, _FEATURES[reader.store])
-        found = [("burn", f'{{ version = {exact}, features = ["{feature}", "flex"] }}')]
-        # From 9.1 on, archives whose first entry has a name of 30 bytes are refused.
-        return [*found, ("zip", '"=9.0.4"')] if reader.store == "PytorchStore" else found
+        return [("burn", f'{{ version = {exact}, features = ["{feature}", "flex"] }}'), *held]
     burn = ("burn", f'{{ version = {exact}, features = ["ndarray"] }}')
     if reader.store == "NamedMpkFileRecorder":
         return [burn]
-    if reader.api == "burn-store":
-        features = f'["std", "{_FEATURES[reader.store]}"]'
-        return [burn, ("burn-store", f"{{ version = {exact}, default-features = false, features = {features} }}")]
-    feature = _RECORDERS[reader.store]
-    found = [
-        burn,
-        ("burn-import", f'{{ version = {exact}, default-features = false, features = ["{feature}"] }}'),
-    ]
-    if reader.version == "0.20":
-        # Newer ones do not compile with these crates.
-        found += [("zip", '"=7.2.0"')]
-        found += [("candle-core", '"=0.9.1"')] if feature == "safetensors" else []
-    return found
+    feature = _RECORDERS[reader.store] if reader.api == "burn-import" else _FEATURES[reader.store]
+    features = f'["{feature}"]' if reader.api == "burn-import" else f'["std", "{feature}"]'
+    crate = (reader.api, f"{{ version = {exact}, default-features = false, features = {features} }}")
+    return [burn, crate, *held]
 
 
 def _is_store_in_burn(reader: Reader) -> bool:
@@ -121,7 +125,7 @@ def _store(loading: Loading, program: bool, model: str, partial: bool) -> str:
     use = f"use {'burn::store' if in_burn else 'burn_store'}::{{{', '.join(names)}}};\n"
     if not program:
         chain = _chain(f"let mut store = {reader.store}::from_file({loading.file})", calls, "")
-        return f'{use}\n{chain};\nlet result = model.load_from(&mut store)?;\nprintln!("{{result}}");\n'
+        return f"{use}\n{chain};\nlet result = model.load_from(&mut store)?;\n{_said(reader, '')}"
     chain = _chain(f"    {reader.store}::from_file(path)", calls, "    ")
     device = "burn::tensor::Device::default()" if in_burn else "Default::default()"
     backend = "" if in_burn else "::<burn::backend::NdArray>"
@@ -133,7 +137,20 @@ def _store(loading: Loading, program: bool, model: str, partial: bool) -> str:
         f"    let device = {device};\n"
         f"    let mut model = model::{model}{backend}::new(&device);\n"
         "    let result = model.load_from(&mut store(&path))?;\n"
-        '    println!("{result}");\n    Ok(())\n}\n'
+        f"{_said(reader, '    ')}    Ok(())\n}}\n"
+    )
+
+
+def _said(reader: Reader, indent: str) -> str:
+    """How the result of a load is printed."""
+    if reader.version != "0.19":
+        return f'{indent}println!("{{result}}");\n'
+    # This one has no text of its own.
+    return (
+        f"{indent}println!(\n"
+        f'{indent}    "applied {{}}, skipped {{}}, missing {{:?}}, unused {{:?}}",\n'
+        f"{indent}    result.applied.len(), result.skipped.len(), result.missing, result.unused,\n"
+        f"{indent});\n"
     )
 
 
