@@ -45,6 +45,7 @@ _FORMAT_WORDS: Final = {
     "burnpack": "Burn burnpack",
     "mpk": "Burn record",
     "npy": "numpy array",
+    "npy-folder": "folder of numpy arrays",
     "torchscript": "TorchScript",
     "pt2": "torch.export program",
     "torch-package": "torch.package",
@@ -308,8 +309,8 @@ def _shape_of_tree(tree: object, has_tensors: bool) -> str:
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint: its tree and table of tensors, no tensor bytes, nothing of it run.
 
-    The path may name a file, or a sharded checkpoint by its folder, its index or one of its shards. OpenError when
-    it is broken, NotACheckpointError when it is something else.
+    The path may name a file, a sharded checkpoint by its folder, its index or one of its shards, or a folder of .npy
+    files that an export wrote. OpenError when it is broken, NotACheckpointError when it is something else.
     """
     try:
         return _checkpoint(open_path(path))

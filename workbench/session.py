@@ -253,8 +253,11 @@ class Session(traitlets.HasTraits):
         self._set("cast of all floats", casts=float_casts(self._mapping.casts, dtype, names))
 
     def set_fold(self, fold: bool) -> None:
-        """Whether weights that are stored in parts (weight_norm, spectral_norm, pruning) become plain ones."""
-        self._set("folding", fold=fold)
+        """Whether weights that are stored in parts (weight_norm, spectral_norm, pruning) become plain ones.
+
+        With it Burn is to read the exported file, for only that has them.
+        """
+        self.change(self._mapping.with_fold(fold), "folding")
 
     def repair(self, repair: Repair) -> None:
         """Carry out the repair of a finding, as one step with its label. Raises where it does not fit any more."""

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -36,8 +36,33 @@ FLAGS = [
 ]
 START_SECONDS = 300
 STEP_SECONDS = 90
+VIEWPORT = {"width": 1400, "height": 900}
 COMMAND = "from workbench.cli.app import main; main()"
 PAGES = count(1)
+PASSED = pytest.StashKey[bool]()
+
+OPEN_ALONE = """async (path) => {
+    const { commands, shell } = window.jupyterapp;
+    const opened = await commands.execute("docmanager:open", { path, factory: "Notebook" });
+    await opened.context.ready;
+    await opened.sessionContext.ready;
+    [...shell.widgets("main")].filter((widget) => widget !== opened).forEach((widget) => widget.dispose());
+}"""
+
+# Without asking whether to save: what a test typed goes with it.
+CLOSE_ALL = """async () => {
+    const { shell } = window.jupyterapp;
+    shell.mode = "multiple-document";
+    const code = "from ipywidgets import Widget; Widget.close_all(); get_ipython().reset(new_session=True)";
+    for (const widget of [...shell.widgets("main")]) {
+        const kernel = widget.sessionContext?.session?.kernel;
+        const reply = await kernel?.requestExecute({ code, silent: true, store_history: false }).done;
+        if (kernel && reply.content.status !== "ok") throw new Error(JSON.stringify(reply.content));
+        widget.dispose();
+    }
+    shell.expandLeft();
+    localStorage.clear();
+}"""
 
 expect.set_options(timeout=STEP_SECONDS * 1000)
 
@@ -49,23 +74,41 @@ class LabServer:
     url: str
     token: str
     root: Path
+    kept: list[str] = field(default_factory=list)
+    """The session whose kernel runs one notebook after the other; none before the first."""
 
-    def api(self, path: str, method: str = "GET") -> Any:
+    def api(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode("utf-8")
         request = urllib.request.Request(
-            f"{self.url}{path}", method=method, headers={"Authorization": f"token {self.token}"}
+            f"{self.url}{path}", data, method=method, headers={"Authorization": f"token {self.token}"}
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
-            body = answer.read()
-        return json.loads(body) if body else None
+            said = answer.read()
+        return json.loads(said) if said else None
 
-    def stop_kernels(self) -> None:
+    def give_kernel(self, notebook: str, of_its_own: bool) -> None:
+        """A kernel for a notebook that is not open yet: of its own, or the kept one."""
+        session = {"path": notebook, "name": notebook, "type": "notebook"}
+        if self.kept and not of_its_own:
+            self.api(f"api/sessions/{self.kept[0]}", "PATCH", session)
+            return
+        made = self.api("api/sessions", "POST", session | {"kernel": {"name": "python3"}})
+        if not of_its_own:
+            self.kept.append(made["id"])
+
+    def stop_kernels(self, but_the_kept: bool = False) -> None:
         for session in self.api("api/sessions"):
-            self.api(f"api/sessions/{session['id']}", "DELETE")
+            if but_the_kept and session["id"] in self.kept:
+                self.api(f"api/sessions/{session['id']}", "PATCH", {"path": "kept"})
+            else:
+                self.api(f"api/sessions/{session['id']}", "DELETE")
+        if not but_the_kept:
+            self.kept.clear()
 
 
 @dataclass
 class LabPage:
-    """One browser page on the server, with an empty JupyterLab workspace of its own."""
+    """One browser page on the server, with a JupyterLab workspace of its own."""
 
     page: Page
     server: LabServer
@@ -80,23 +123,36 @@ class LabPage:
         self.dialogs.append(dialog.message)
         dialog.dismiss()
 
+    def open_empty(self) -> None:
+        """JupyterLab with nothing open, for `notebook_on`."""
+        self.page.goto(f"{self.server.url}lab/workspaces/{new_workspace()}?token={self.server.token}")
+        self._wait_for_lab()
+        self.theme("light")  # a theme is a setting on the server: that of a test that failed would stay
+
     def open_start(self) -> None:
         """What the launcher opens in the user's browser."""
         self.page.goto(f"{self.server.url}?token={self.server.token}")
         self._wait_for_lab()
 
     def open_notebook(self, name: str) -> None:
-        """Opens a notebook below the root; returns when its kernel is idle."""
-        where = f"lab/workspaces/page{os.getpid()}-{next(PAGES)}/tree/{name}"
+        """Loads the page on a notebook below the root; returns when its kernel is idle."""
+        where = f"lab/workspaces/{new_workspace()}/tree/{name}"
         self.page.goto(f"{self.server.url}{where}?token={self.server.token}")
         self._wait_for_lab()
         self.page.locator(".jp-NotebookPanel:visible").wait_for()
         self._wait_for_kernel()
 
     def notebook_on(self, file: str | None) -> None:
-        """Opens a notebook of two lines that shows `file` (None: the empty state) in the workbench, and runs it."""
-        name = f"{(file or 'nothing').partition('.')[0]}.ipynb"
-        source = f"import workbench as wb\n\nwb.Workbench({json.dumps(file) if file else ''})"
+        """A notebook of two lines that shows `file` (None: the empty state) in the workbench; opened and run."""
+        shown = json.dumps(file) if file else ""
+        self.notebook_of(f"import workbench as wb\n\nwb.Workbench({shown})", (file or "nothing").partition(".")[0])
+
+    def notebook_of(self, source: str, name: str, own_kernel: bool = False) -> None:
+        """Opens a notebook of one cell beside nothing else, runs it and waits for its workbench.
+
+        `own_kernel` is for what changes the kernel's code. All others follow each other in one kernel, where
+        nothing is left of the one before but the imported modules.
+        """
         cell = {
             "cell_type": "code",
             "id": "show",
@@ -107,11 +163,25 @@ class LabPage:
         }
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
-        (self.server.root / name).write_text(json.dumps(notebook), "utf-8")
-        self.open_notebook(name)
-        self.theme("light")
+        (self.server.root / f"{name}.ipynb").write_text(json.dumps(notebook), "utf-8")
+        self.server.give_kernel(f"{name}.ipynb", own_kernel)
+        self.page.evaluate(OPEN_ALONE, f"{name}.ipynb")
+        self.page.locator(".jp-NotebookPanel:visible").wait_for()
+        self._wait_for_kernel()
         self.run_all()
         self.workbench().wait_for()
+
+    def leave(self) -> None:
+        """Closes everything and takes back what a test may have changed of JupyterLab and the browser."""
+        self.page.evaluate(CLOSE_ALL)
+        self.server.stop_kernels(but_the_kept=True)
+        self.page.emulate_media(forced_colors="none")
+        self.page.set_viewport_size(VIEWPORT)
+        self.page.mouse.move(0, 0)
+        self.theme("light")
+        expect(self.page.locator(".jp-Dialog, .jp-NotebookPanel, .jp-LinkedOutputView, .wb-root")).to_have_count(0)
+        self.errors.clear()
+        self.dialogs.clear()
 
     def run_all(self) -> None:
         """Runs every cell and waits for the last one."""
@@ -162,6 +232,10 @@ class LabPage:
                 return kernel && kernel.connectionStatus === "connected" && kernel.status === "idle";
             }"""
         )
+
+
+def new_workspace() -> str:
+    return f"page{os.getpid()}-{next(PAGES)}"
 
 
 def find_browser() -> str | None:
@@ -238,11 +312,54 @@ def wait_for_server(process: subprocess.Popen[bytes], runtime: Path, root: Path,
     pytest.fail(f"JupyterLab did not start (exit code {process.poll()}):\n{tail}", pytrace=False)
 
 
-@pytest.fixture
-def lab(chromium: Browser, lab_server: LabServer) -> Iterator[LabPage]:
-    """A fresh page; its kernels are shut down afterwards."""
-    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+def new_page(browser: Browser, server: LabServer) -> LabPage:
+    context = browser.new_context(viewport=VIEWPORT)
     context.set_default_timeout(STEP_SECONDS * 1000)
-    yield LabPage(context.new_page(), lab_server)
-    context.close()
+    return LabPage(context.new_page(), server)
+
+
+@pytest.fixture
+def new_lab(chromium: Browser, lab_server: LabServer) -> Iterator[LabPage]:
+    """A browser that has not been here before, for the tests of how JupyterLab comes up."""
+    lab = new_page(chromium, lab_server)
+    yield lab
+    lab.page.context.close()
     lab_server.stop_kernels()
+
+
+@pytest.fixture(scope="session")
+def open_lab() -> Iterator[list[LabPage]]:
+    """The JupyterLab that one test leaves to the next; none before the first and after a failure."""
+    labs: list[LabPage] = []
+    yield labs
+    for lab in labs:
+        lab.page.context.close()
+
+
+@pytest.fixture
+def lab(
+    request: pytest.FixtureRequest, chromium: Browser, lab_server: LabServer, open_lab: list[LabPage]
+) -> Iterator[LabPage]:
+    """A JupyterLab with nothing open and no kernel in use. Loading it takes longer than most tests."""
+    if open_lab:
+        lab = open_lab.pop()
+    else:
+        lab = new_page(chromium, lab_server)
+        lab.open_empty()
+    yield lab
+    try:
+        if request.node.stash.get(PASSED, False):
+            lab.leave()
+            open_lab.append(lab)
+    finally:
+        if not open_lab:
+            lab.page.context.close()
+            lab_server.stop_kernels()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report

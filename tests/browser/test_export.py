@@ -63,14 +63,7 @@ def weights(server: LabServer, name: str, dtype: type = np.float32) -> dict[str,
 def held_notebook(lab: LabPage, file: str, stop: int) -> Locator:
     """The workbench of a notebook whose export stands still at `stop` bytes until `let_go`."""
     source = HELD.format(stop=stop, file=file)
-    cell = {"cell_type": "code", "id": "held", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
-    name = f"held-{file}.ipynb"
-    (lab.server.root / name).write_text(json.dumps(notebook), "utf-8")
-    lab.open_notebook(name)
-    lab.run_all()
-    lab.workbench().wait_for()
+    lab.notebook_of(source, f"held-{file}", own_kernel=True)
     return lab.workbench()
 
 

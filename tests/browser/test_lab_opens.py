@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from conftest import LabPage
 
 NOTEBOOK = "net_prefixed.pt.workbench.ipynb"
+
+
+@pytest.fixture
+def lab(new_lab: LabPage) -> LabPage:
+    """Never the JupyterLab of the test before: how it comes up is what these tests are about."""
+    return new_lab
 
 
 def test_lab_opens_on_the_workbench_without_a_key_press_and_without_a_toast(lab: LabPage) -> None:

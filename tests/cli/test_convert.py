@@ -94,6 +94,44 @@ def test_an_mpk_is_written_from_the_structs_of_the_target(tmp_path):
     assert "[no-mpk]" in fault("convert", tmp_path / "net.pt", tmp_path / "new.mpk")
 
 
+def test_without_a_framework_no_version_of_burn_is_blamed_and_the_one_taken_is_told(tmp_path):
+    linear(tmp_path / "net.pt")
+    said = fault("convert", tmp_path / "net.pt", tmp_path / "new.mpk", "--burn", "none")
+    assert "none is chosen" in said
+    assert "0.22" not in said
+    assert "--burn 0.21" in said
+    assert not (tmp_path / "new.mpk").exists()
+    changes = answer("convert", tmp_path / "net.pt", tmp_path / "new.bpk", "--burn", "none")["changes"]
+    assert "written as Burn 0.22 does it, for no version is chosen" in changes
+    changes = answer("convert", tmp_path / "net.pt", tmp_path / "known.bpk", "--burn", "0.22")["changes"]
+    assert not any("no version is chosen" in line for line in changes)
+    for name in ("new.safetensors", "new.npz", "new.pt"):
+        assert answer("convert", tmp_path / "net.pt", tmp_path / name, "--burn", "none")["changes"] == []
+
+
+def test_names_that_no_model_can_hold_are_refused_with_a_way_out_that_convert_has_not(tmp_path):
+    torch().save({"a": torch().ones(2), "a.b": torch().ones(2)}, tmp_path / "prefix.pt")
+    said = fault("convert", tmp_path / "prefix.pt", tmp_path / "out.npz", exits=1)
+    assert "prefix.pt" in said
+    assert "workbench export --rule" in said
+    assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.parametrize("command", ["convert", "export", "fix"])
+def test_an_empty_path_is_not_taken_for_the_current_folder(command):
+    out = [""] if command == "convert" else ["-o", ""]
+    assert "is empty, and needs a path" in fault(command, NESTED, *out)
+
+
+def test_a_file_without_tensors_is_said_to_hold_none(tmp_path):
+    torch().save({"step": 3, "m": torch().zeros(3, device="meta")}, tmp_path / "none.pt")
+    for command in (
+        ["convert", tmp_path / "none.pt", tmp_path / "a.pt"],
+        ["fix", tmp_path / "none.pt", "-o", tmp_path / "b.pt"],
+    ):
+        assert "No tensor is left: the file holds none." in workbench(*command).stdout
+
+
 def test_only_what_is_below_a_key_is_taken_where_one_is_named(tmp_path):
     found = answer("convert", NESTED, tmp_path / "out.safetensors", "--top-level-key", "my_state_dict")
     assert found["n_tensors"] == len(safetensors.numpy.load_file(tmp_path / "out.safetensors")) > 0

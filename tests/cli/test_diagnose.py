@@ -21,6 +21,21 @@ def test_a_clean_file_has_nothing_in_its_way():
     assert "Nothing was found that stands in the way of loading it." in said
 
 
+def test_a_file_without_tensors_is_offered_no_repair_that_would_fail(tmp_path):
+    torch = the_torch()
+    torch.save(3, tmp_path / "three.pt")
+    said = workbench("diagnose", tmp_path / "three.pt", exits=1).stdout
+    assert "It holds no tensors: there is nothing to load." in said
+    assert "ask its author for the file that has the weights" in said
+    assert "workbench fix" not in said
+    torch.save({}, tmp_path / "empty.pt")
+    assert "Nothing was found" not in workbench("diagnose", tmp_path / "empty.pt").stdout
+    torch.save({"m": torch.zeros(3, device="meta")}, tmp_path / "meta.pt")
+    said = workbench("diagnose", tmp_path / "meta.pt").stdout
+    assert "Save it again from a model whose tensors have values" in said
+    assert "workbench fix" not in said
+
+
 def test_a_whole_model_is_an_error_for_the_burn_that_refuses_it_and_a_warning_for_the_one_that_reads_it(tmp_path):
     torch = the_torch()
     torch.save(torch.nn.Linear(2, 2), tmp_path / "net.pt")

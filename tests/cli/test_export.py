@@ -74,6 +74,24 @@ def test_the_formats_that_are_asked_for_are_written(tmp_path):
     assert "[export-format]" in fault("export", NET, "-o", tmp_path / "two", "--format", "docx")
 
 
+def test_an_export_that_does_not_fill_its_target_says_so(tmp_path):
+    (tmp_path / "target.json").write_text(json.dumps({"conv1.weight": [1], "lost": [2]}))
+    target = ("--target", tmp_path / "target.json")
+    said = workbench("export", NET, "-o", tmp_path / "one", *target).stdout
+    assert "target: " in said
+    assert "of 2 parameters of the target filled" in said
+    assert "1 missing" in said
+    found = answer("export", NET, "-o", tmp_path / "two", *target)
+    assert found["coverage"]["missing"] == ["lost"]
+    assert answer("export", NET, "-o", tmp_path / "three")["coverage"] is None
+
+
+def test_what_was_asked_for_and_is_not_there_is_said(tmp_path):
+    said = workbench("export", NET, "-o", tmp_path / "out", "--format", "rust", "--burn", "none").stdout
+    assert "There is no load.rs: the mapping is for no framework." in said
+    assert names(tmp_path / "out") == {"mapping.json"}
+
+
 def test_a_zip_holds_all_of_it(tmp_path):
     done = workbench("export", NET, "-o", tmp_path / "net.zip")
     assert done.stdout.splitlines()[0] == str(tmp_path / "net.zip")
@@ -229,11 +247,11 @@ def test_a_precision_without_an_mpk_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shards_without_safetensors_are_refused_by_the_names_of_the_options(tmp_path):
+def test_shards_of_a_format_without_any_are_refused_by_the_names_of_the_options(tmp_path):
     for option in (["--shards", "5GB"], ["--workers", "2"]):
-        said = fault("export", NET, "-o", tmp_path / "out", "--format", "pt", *option)
+        said = fault("export", NET, "-o", tmp_path / "out", "--format", "npz", *option)
         assert option[0] in said
-        assert "[shards-without-safetensors]" in said
+        assert "[no-format-in-shards]" in said
 
 
 def test_an_export_of_nothing_says_so(tmp_path):

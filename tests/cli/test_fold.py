@@ -24,16 +24,22 @@ def path(tmp_path):
     return tmp_path / "net.pt"
 
 
-def test_remap_shows_what_is_folded_and_says_that_burn_has_to_read_the_export(path, tmp_path):
+def test_remap_shows_what_is_folded_and_has_burn_read_the_export(path, tmp_path):
     said = workbench("remap", path, "--fold", "--save", tmp_path / "mapping.json").stdout
     assert "folded from 0.weight_v and 0.weight_g" in said
     assert "skipped: folded into 0.weight" in said
-    assert "[fold-needs-export]" in said
-    assert json.loads((tmp_path / "mapping.json").read_text())["fold"] is True
+    assert "[fold-needs-export]" not in said
+    saved = json.loads((tmp_path / "mapping.json").read_text())
+    assert (saved["fold"], saved["route"]) == (True, "exported")
     entries = json.loads(workbench("remap", path, "--mapping", tmp_path / "mapping.json", "--json").stdout)["entries"]
     assert [entry["folded_from"] for entry in entries if "folded_from" in entry] == [["0.weight_v", "0.weight_g"]]
     plain = json.loads(workbench("remap", path, "--mapping", tmp_path / "mapping.json", "--no-fold", "--json").stdout)
     assert not any("folded_from" in entry for entry in plain["entries"])
+
+
+def test_who_insists_on_the_original_file_is_told_that_burn_gets_the_parts(path):
+    said = workbench("remap", path, "--fold", "--route", "original").stdout
+    assert "[fold-needs-export]" in said
 
 
 def test_fix_says_what_it_folded_and_what_it_could_not(path, tmp_path):

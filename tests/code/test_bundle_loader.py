@@ -90,6 +90,19 @@ def test_run_by_itself_it_lists_what_there_is(plan, tmp_path):
     assert "wei\\xdf  bool  [3]" in ran.stdout
 
 
+@pytest.mark.parametrize("format", ["npz", "safetensors", "npy"])
+def test_a_key_of_5000_segments_is_listed_too(tmp_path, format):
+    deep = ".".join(["a"] * 5_000)
+    table = {"b": values("float32", (2,)), deep: values("float32", (1,)), "": values("float32", (3,))}
+    plan = wb.Mapping(reindex=False).plan(checkpoint_of(tmp_path / "x.safetensors", table))
+    export(plan, tmp_path / "out", formats=[format, "python"])
+    ran = subprocess.run(
+        [sys.executable, "-I", tmp_path / "out" / "load.py"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert sorted(ran.stdout.splitlines()) == sorted(["  float32  [3]", f"{deep}  float32  [1]", "b  float32  [2]"])
+
+
 def test_a_bundle_without_a_file_that_numpy_reads_has_none_and_says_so(plan, tmp_path):
     only = wb.Mapping(selection=wb.Selection(include=[wb.Pick("key", "scalar")])).plan(plan.checkpoint)
     result = export(only, tmp_path / "out", formats=["pt", "python"])

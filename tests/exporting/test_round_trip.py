@@ -88,19 +88,13 @@ def test_a_table_comes_back_bit_for_bit_or_is_refused_by_name(table, format):
         with pytest.raises(ExportError) as caught:
             part_of(format, made)
         assert caught.value.code == "format-cannot-hold"
-        assert printable(f"'{misfit[0]}'", 200) in caught.value.cause or len(misfit) > 1
+        assert f"'{printable(misfit[0], 200)}'" in caught.value.cause or len(misfit) > 1
         return
     part = part_of(format, made)
     with tempfile.TemporaryDirectory() as folder:
         crcs = part.write(Path(folder), Meter())
         part.verify(Path(folder), crcs, Meter())
-        if format == "npy":
-            arrays = npy_folder.read_npy(
-                Path(folder) / "npy", {name: (each.shape, each.dtype) for name, each in made.items()}
-            )
-            back = {name: (array.dtype.name, array.shape, array.tobytes()) for name, array in arrays.items()}
-        else:
-            back = {each.key: held(each) for each in wb.open(Path(folder) / part.names[0]).tensors}
+        back = {each.key: held(each) for each in wb.open(Path(folder) / part.names[0]).tensors}
     expected = {name: held(each) for name, each in made.items()}
     if format == "npz":
         expected = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -120,6 +121,41 @@ def test_refuses_a_name_that_stands_in_the_header_twice_though_others_take_the_l
 def test_refuses_json_that_parsers_read_differently(header: str) -> None:
     with pytest.raises(OpenError):
         opened(with_header(header))
+
+
+def takes(read: Any, data: bytes) -> bool:
+    try:
+        read(data)
+    except (OpenError, safetensors.SafetensorError):
+        return False
+    return True
+
+
+NUMBERS = ["".join(chars) for n in (1, 2, 3) for chars in product("-+014.e", repeat=n)]
+NUMBERS += ["0.0", "-0.0", "4.0", "40e-1", "0E0", "1E+0", "1e308", "1e309", "-1e309", "0x4", "0b1", "1_0", "\u0664"]
+NUMBERS += [str(each) for edge in (1 << 31, 1 << 32, 1 << 63, 1 << 64) for each in (edge - 1, edge, edge + 1, edge + 4)]
+
+
+@pytest.mark.parametrize(
+    ("place", "size"), [("[1],[N,4]", 4), ("[1],[0,N]", 4), ("[N],[0,4]", 4), ("[N],[0,0]", 0), ("[0,N],[0,0]", 0)]
+)
+def test_numbers_of_any_spelling_are_taken_where_the_reference_reader_takes_them(place: str, size: int) -> None:
+    verdicts = set()
+    for number in NUMBERS:
+        shape, offsets = place.replace("N", number).split("],")
+        header = '{"w":{"dtype":"F32","shape":' + shape + '],"data_offsets":' + offsets + ',"note":1}}'
+        for spelt in (header, header.replace(',"note":1', "")):
+            data = with_header(spelt, bytes(size))
+            wanted = takes(safetensors.deserialize, data)
+            assert takes(opened, data) == wanted, spelt
+            verdicts.add(wanted)
+    assert verdicts == {True, False}
+
+
+def test_numbers_that_nobody_needs_are_refused_where_the_reference_reader_refuses_them() -> None:
+    for number in NUMBERS:
+        data = with_header('{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"note":' + number + "}}", bytes(4))
+        assert takes(opened, data) == takes(safetensors.deserialize, data), number
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import OrderedDict
 
@@ -394,6 +395,48 @@ def test_the_row_of_a_folded_weight_says_what_it_is_made_of_and_its_parts_where_
     assert steps == [("folding", "net.weight_v", "net.weight"), ("rule", "net.weight", "weight")]
 
 
+@pytest.mark.parametrize(
+    ("selection", "reasons", "n_out"),
+    [
+        (
+            wb.Selection(exclude=[wb.Pick("key", "net.weight_v")]),
+            {
+                "net.weight_v": "left out by exclude net.weight_v",
+                "net.weight_g": "a part of net.weight, which is left out by exclude net.weight_v",
+            },
+            1,
+        ),
+        (
+            wb.Selection(include=[wb.Pick("regex", "bias$")]),
+            {
+                "net.weight_v": "left out: not in include /bias$/",
+                "net.weight_g": "a part of net.weight, which is left out: not in include /bias$/",
+            },
+            1,
+        ),
+        (
+            wb.Selection(exclude=[wb.Pick("key", "net.weight_g")]),
+            {"net.weight_g": "folded into net.weight, which needs it, though left out by exclude net.weight_g"},
+            2,
+        ),
+    ],
+)
+def test_what_becomes_of_a_part_is_told_truly_where_something_is_left_out(selection, reasons, n_out, tmp_path):
+    plan = folding(selection=selection)
+    assert {row.original: row.reason for row in plan.rows if row.reason} == reasons
+    assert plan.n_out == n_out
+    frame = plan.frame().set_index("original")
+    assert {key: frame.loc[key, "reason"] for key in reasons} == reasons
+    wb.export(plan, tmp_path / "out", formats=["npz", "report"])
+    report = (tmp_path / "out" / "REPORT.md").read_text().replace("\\", "").replace("`", "")
+    written = {row["original"]: row for row in json.loads((tmp_path / "out" / "mapping.json").read_text())["rows"]}
+    for key, reason in reasons.items():
+        assert written[key]["reason"] == reason
+        assert reason in report
+    plain = plan.update(wb.Mapping(selection=selection))
+    assert not any("fold" in row.reason or "part" in row.reason for row in plain.rows)
+
+
 def test_switching_folding_off_gives_the_plan_without_it_and_back():
     plan = folding()
     plain = plan.update(wb.Mapping())
@@ -436,6 +479,23 @@ def test_burn_reading_the_original_file_is_said_not_to_fold():
     assert exported.coverage(target).complete
 
 
+def test_python_session_and_repair_fold_alike():
+    from workbench.finding import Repair
+    from workbench.mapping.repairs import repaired
+
+    for burn, route in (("0.22", "exported"), (None, "original")):
+        mapping = wb.Mapping(burn=burn)
+        session = wb.Session(made(weight_g=np.ones((3, 1)), weight_v=np.ones((3, 4))), mapping)
+        session.set_fold(True)
+        wanted = wb.Mapping(burn=burn, fold=True, route=route)
+        assert session.mapping == mapping.with_fold(True) == wanted
+        assert repaired(mapping, Repair.make("Fold into weight", "fold")) == wanted
+        assert not [each for each in session.plan.lints if each.code == "fold-needs-export"]
+        session.undo()
+        assert session.mapping == mapping
+        assert wanted.with_fold(False) == wb.Mapping(burn=burn, route=route)
+
+
 def test_fold_is_one_decision_also_where_nothing_can_be_folded():
     plan = wb.Mapping(fold=True).plan(made(a=np.ones(2)))
     assert not plan.folded
@@ -447,7 +507,7 @@ def test_keys_of_a_whole_file_fold_below_their_dict():
     checkpoint = made(weight_g=np.ones((2, 1)), weight_v=np.ones((2, 2)))
     found = fold(["sd.weight_g", "sd.weight_v"], checkpoint.tensors, {})
     assert found.keys == ("sd.weight_g", "sd.weight")
-    assert found.gone == {0: "sd.weight"}
+    assert found.gone == {0: 1}
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 3)])

@@ -79,7 +79,7 @@ def test_an_unknown_burn_version_is_refused_with_those_that_are_known():
 
 def test_the_frame_has_one_line_per_tensor_with_the_names_of_the_json(tmp_path):
     frame = wb.Mapping([wb.Rule("a", "b")]).plan(checkpoint_named(tmp_path, ["a", "c"])).frame()
-    assert list(frame.columns) == ["original", "remapped", "shape", "dtype", "nbytes", "rules", "status"]
+    assert list(frame.columns) == ["original", "remapped", "shape", "dtype", "nbytes", "rules", "status", "reason"]
     assert frame["remapped"].tolist() == ["b", "c"]
     assert frame["rules"].tolist() == [(0,), ()]
     assert frame["shape"].tolist() == [(1,), (1,)]

@@ -16,7 +16,7 @@ import workbench as wb
 from tests.writing.made import ALL_DTYPES, EXTRA, HOSTILE_NAMES, bits, checkpoint_of, flat, tensor_of, values
 from workbench.core.tensor import dtype_named
 from workbench.writing.items import Item
-from workbench.writing.npy_folder import npy_folder
+from workbench.writing.npy_folder import NpyFolder, npy_folder
 
 
 def export(arrays, tmp_path: Path) -> Path:
@@ -92,6 +92,55 @@ def test_load_export_refuses_a_folder_that_was_changed(change, tmp_path):
     assert caught.value.code in ("export-changed", "export-unreadable", "export-incomplete")
 
 
+@pytest.mark.parametrize("n", [262_143, 262_144, 262_145])
+def test_files_around_a_mebibyte_are_what_numpy_writes(n, tmp_path):
+    array = values("int32", (n,))
+    folder = export({"w": array}, tmp_path) / "npy"
+    np.save(tmp_path / "numpy.npy", array)
+    assert (folder / "000000.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+
+
+def test_a_folder_that_is_not_what_was_written_is_not_put_in_place(tmp_path, monkeypatch):
+    plan = wb.Mapping().plan(checkpoint_of(tmp_path / "net.safetensors", {f"t{n}": values("int8", (4,)) for n in "ab"}))
+    real = NpyFolder.write
+    for change in ("value", "index", "gone"):
+
+        def write(self, folder, meter, change=change):
+            crcs = real(self, folder, meter)
+            path = folder / "npy" / "000001.npy"
+            if change == "value":
+                path.write_bytes(path.read_bytes()[:-1] + b"?")
+            elif change == "gone":
+                path.unlink()
+            else:
+                index = folder / "npy" / "index.json"
+                index.write_bytes(index.read_bytes().replace(b'"tb"', b'"tc"'))
+            return crcs
+
+        monkeypatch.setattr(NpyFolder, "write", write)
+        with pytest.raises(wb.ExportError) as caught:
+            wb.export(plan, tmp_path / "out", formats=["npy"])
+        assert caught.value.code == "not-verified"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["net.safetensors"]
+
+
+def test_an_export_of_many_files_can_be_cancelled_and_replaced_from_its_own_kind(tmp_path):
+    arrays = {f"t{n}": values("float32", (2,), n) for n in range(1200)}
+    folder = export(arrays, tmp_path) / "npy"
+    plan = wb.Mapping(burn=None).plan(wb.open(folder))
+    asked = iter(range(10_000))
+    with pytest.raises(wb.ExportCancelled):
+        wb.export(plan, tmp_path / "two", formats=["npy"], cancel=lambda: next(asked) > 900)
+    assert not (tmp_path / "two").exists()
+    wb.export(plan, tmp_path / "two", formats=["npy"])
+    wb.export(plan, tmp_path / "two", formats=["npy"], overwrite=True)
+    found = flat(wb.load_export(tmp_path / "two"))
+    assert {name: bits(array) for name, array in found.items()} == {name: bits(array) for name, array in arrays.items()}
+    with pytest.raises(wb.ExportError) as caught:
+        wb.export(plan, tmp_path / "out", formats=["npy"], overwrite=True)
+    assert caught.value.code == "writes-over-source"
+
+
 def test_a_folder_of_an_earlier_export_is_replaced_whole(tmp_path):
     arrays = {f"t{n}": values("float32", (3,), n) for n in range(4)}
     folder = export(arrays, tmp_path)
@@ -141,7 +190,7 @@ def test_a_claim_of_more_dimensions_than_numpy_has_is_refused(tmp_path):
     mapping = json.loads((folder / "mapping.json").read_text())
     mapping["rows"][0]["shape"] = [2**62] * 50_000
     (folder / "mapping.json").write_text(json.dumps(mapping))
-    with pytest.raises(wb.OpenError, match="50,000 dimensions"):
+    with pytest.raises(wb.OpenError, match="'a' has not the shape"):
         wb.load_export(folder)
 
 
@@ -164,3 +213,11 @@ def test_a_zip_whose_entries_lie_over_one_another_is_refused(tmp_path):
     with pytest.raises(wb.OpenError) as caught:
         wb.load_export(path)
     assert caught.value.code == "export-unreadable"
+
+
+def test_an_index_that_no_reader_would_take_is_refused_before_anything_is_written():
+    items = [Item(chr(ord("a") + n) * 3_000_000, tensor_of("w", values("int8", (2,)))) for n in range(25)]
+    assert npy_folder(items[:20]).items == tuple(items[:20])
+    with pytest.raises(wb.ExportError, match=r"The names and shapes make npy/index.json too long") as caught:
+        npy_folder(items)
+    assert caught.value.code == "index-too-large"

@@ -204,7 +204,7 @@ def test_an_export_with_a_pool_that_was_killed_goes_on_and_its_processes_end(arr
 def task_of(plan, folder: Path) -> workers.Task:
     items = [Item(row.remapped, row.tensor) for row in plan.rows]
     with ThreadPoolExecutor(1) as pool:
-        part = shards.sharded(plan, items, folder / "out", size=SHARD, executor=pool)
+        part = shards.sharded("safetensors", plan, items, folder / "out", size=SHARD, executor=pool)
     assert isinstance(part, shards.Shards)
     (folder / "kept").mkdir()
     return replace(part.tasks[1], folder=str(folder / "kept"), stop="stop")

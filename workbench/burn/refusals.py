@@ -94,6 +94,7 @@ _CONTAINER_WORDS: Final = {
     "torch-package": "a torch.package",
     "npz": "a numpy archive",
     "npy": "a numpy array",
+    "npy-folder": "a folder of numpy arrays",
     "safetensors-shards": "a checkpoint in several files",
     "torch-shards": "a checkpoint in several files",
     "mpk": "a record of Burn's recorders",

@@ -34,6 +34,8 @@ _MAX_KEYS: Final = 1000
 
 _SEVERITIES: Final = {"wrong values": Severity.ERROR, "unreadable": Severity.ERROR, "lost": Severity.WARNING}
 _CLEAN: Final = "Export a clean file from here and load that: names, shapes and values are then as they are shown here."
+_EMPTY: Final = "It holds no tensors: ask its author for the file that has the weights."
+_NO_VALUES: Final = "Save it again from a model whose tensors have values: no export can make them up."
 
 
 def findings_of(reader: Reader, stop: Refusal | None, keys: Sequence[str], seen: Sequence[Seen]) -> tuple[Finding, ...]:
@@ -43,8 +45,9 @@ def findings_of(reader: Reader, stop: Refusal | None, keys: Sequence[str], seen:
         text = f"{reader.name} refuses this file. {stop.text}"
         if stop.message:
             text += f" It says: {printable(stop.message, 400)}"
-        mends = None if stop.code == "burn-top-level-key" else repair
-        return (Finding(stop.code, Severity.ERROR, "", text, stop.next_step, repair=mends),)
+        mends = None if stop.code == "burn-top-level-key" or not keys else repair
+        step = stop.next_step if keys else _EMPTY
+        return (Finding(stop.code, Severity.ERROR, "", text, step, repair=mends),)
     groups: dict[tuple[State, str], list[int]] = {}
     for row, each in enumerate(seen):
         if each is not RIGHT:
@@ -61,7 +64,9 @@ def findings_of(reader: Reader, stop: Refusal | None, keys: Sequence[str], seen:
         text = f"In {reader.name} {what} {are} {verb}{silently}: {each_why}."
         place = f"key {printable(first, 120)}"
         named = tuple(keys[row] for row in rows[:_MAX_KEYS])
-        found.append(Finding(code, _SEVERITIES[state], place, text, _CLEAN, keys=named, repair=repair))
+        is_here = code != "burn-meta-tensor"
+        step, mends = (_CLEAN, repair) if is_here else (_NO_VALUES, None)
+        found.append(Finding(code, _SEVERITIES[state], place, text, step, keys=named, repair=mends))
     return tuple(found)
 
 

@@ -197,7 +197,9 @@ def export(
     ] = Ties.TWICE,
     shards: Annotated[
         str | None,
-        typer.Option("--shards", metavar="SIZE", help="Split the .safetensors into files of at most SIZE: 5GB, 500MB."),
+        typer.Option(
+            "--shards", metavar="SIZE", help="Split .safetensors and .pt into files of at most SIZE: 5GB, 500MB."
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -205,7 +207,7 @@ def export(
             "--workers",
             metavar="N",
             min=1,
-            help="Write the .safetensors by N processes, shard by shard. Unsaid: by this one alone.",
+            help="Write .safetensors and .pt by N processes, shard by shard. Unsaid: by this one alone.",
         ),
     ] = None,
     precision: Half = Precision.FULL,
@@ -249,6 +251,7 @@ def export(
         "workbench convert net.pt net.safetensors",
         "workbench convert net.pt net.mpk --burn 0.20 --target src/model.rs",
         "workbench convert model.bpk arrays",
+        "workbench convert net.safetensors pytorch_model.bin --shards 5GB",
     ),
 )
 def convert(
@@ -265,6 +268,12 @@ def convert(
     burn: Burn = None,
     target: TypesFile = None,
     precision: Half = Precision.FULL,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            "--shards", metavar="SIZE", help="Split it into files of at most SIZE, with an index: 5GB, 500MB."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     verify: Verify = True,
     as_json: Json = False,
@@ -285,6 +294,7 @@ def convert(
             burn=DEFAULT_VERSION if burn is None else None if burn == "none" else burn,
             target=target,
             precision=precision.value,
+            shards=shards,
             overwrite=overwrite,
             verify=verify,
             as_json=as_json,

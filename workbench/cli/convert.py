@@ -27,6 +27,7 @@ def run(
     burn: str | None,
     target: Path | None,
     precision: Precision,
+    shards: str | None,
     overwrite: bool,
     verify: bool,
     as_json: bool,
@@ -43,6 +44,7 @@ def run(
             burn=burn,
             target=target,
             precision=precision,
+            shard_size=shards,
             overwrite=overwrite,
             verify=verify,
             progress=report,
@@ -62,6 +64,8 @@ def _print(result: ConvertResult) -> None:
     lines = Printer()
     lines.line(str(result.path))
     lines.line(f"{count_text(result.n_tensors, 'tensor')}, {bytes_text(result.nbytes)} written")
+    if not result.n_tensors:
+        lines.line("No tensor is left: the file holds none.", "yellow")
     lines.first(result.changes, _SHOWN, _MORE)
     lines.first([f"left out: {key}: {why}" for key, why in result.left_out], _SHOWN, _MORE, "yellow")
 

@@ -91,7 +91,9 @@ def _as_text(
         out.line()
         _print_explanation(out, explanation, checkpoint.path)
     out.line()
-    if not findings:
+    if not checkpoint.tensors:
+        out.line("It holds no tensors: there is nothing to load.", "yellow")
+    elif not findings:
         out.line("Nothing was found that stands in the way of loading it.")
     for each in findings:
         _print_finding(out, each, checkpoint.path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from workbench.checkpoint import open_checkpoint
 from workbench.cli.output import Printer, print_json
 from workbench.cli.progress import check_precision, work
-from workbench.cli.remap import Decisions, casted, decide, equation
+from workbench.cli.remap import Decisions, casted, coverage_json, decide, equation
 from workbench.core.text import bytes_text
 from workbench.exporting import ExportResult, export
 from workbench.target import Target
@@ -82,6 +82,11 @@ def _print(plan: Plan, result: ExportResult) -> None:
     out.line(f"{equation(plan)}, {bytes_text(result.nbytes)} written")
     if not plan.n_out:
         out.line("No tensor is left: the files hold none.", "yellow")
+    if plan.target is not None:
+        coverage = plan.coverage()
+        out.line(f"target: {coverage.summary}", "" if coverage.complete else "yellow")
+        if not coverage.complete:
+            out.line(coverage.verdict, "yellow")
     out.first(result.changes, _CHANGES_SHOWN, " such lines; mapping.json has them all")
     for row in plan.rows:
         if row.status == "skipped":
@@ -100,5 +105,6 @@ def _print_json(plan: Plan, result: ExportResult) -> None:
             "skipped": [
                 {"original": row.original, "reason": row.reason} for row in plan.rows if row.status == "skipped"
             ],
+            "coverage": None if plan.target is None else coverage_json(plan.coverage()),
         }
     )

@@ -58,6 +58,8 @@ def _print(result: FixResult, fold: bool) -> None:
     lines.line(str(result.path))
     n = count_text(len(taken.tensors) - n_lost, "tensor")
     lines.line(f"state_dict of {what}{where}: {n}, {bytes_text(result.nbytes)} written")
+    if len(taken.tensors) == n_lost:
+        lines.line("No tensor is left: the file holds none.", "yellow")
     lines.first([f"alias: {name} is {first}" for name, first in result.aliases], _SHOWN, "")
     lines.first([f"folded: {name} from {listed_text(parts)}" for name, parts in result.folded], _SHOWN, "")
     lines.first([f"not folded: {name}: {why}" for name, why in result.not_folded], _SHOWN, "", "yellow")

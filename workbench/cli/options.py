@@ -74,7 +74,8 @@ Route = Annotated[
     typer.Option(
         "--route",
         metavar="original|exported",
-        help="Whether Burn reads the original file with these rules, or the file that export writes.",
+        help="Whether Burn reads the original file with these rules, or the file that export writes. Unsaid: the "
+        "original, or with --fold the other.",
         show_default=False,
     ),
 ]

@@ -42,6 +42,9 @@ def _plain(param: Any) -> Callable[[Any, Any], Any]:
         if value is None and not param.required:
             value = () if param.multiple else None
         elif kind in (str, Path) and isinstance(value, str):
+            if kind is Path and not value:
+                # A variable of a shell that is not set; Path would make the current folder of it.
+                raise typer.BadParameter("is empty, and needs a path. The current folder is '.'.", ctx, param)
             value = kind(value)
         elif kind == list[str] and isinstance(value, (list, tuple)):
             value = list(value)

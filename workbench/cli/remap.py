@@ -74,10 +74,14 @@ def decide(said: Decisions) -> Mapping:
     if said.burn is not None:
         # Another Burn need not have the API that the file chose.
         changes |= {"burn": None if said.burn == "none" else said.burn, "api": None}
-    for name in ("top_level_key", "reindex", "api", "route", "fold"):
+    for name in ("top_level_key", "reindex", "api"):
         if (value := getattr(said, name)) is not None:
             changes[name] = value
-    return replace(mapping, **changes)
+    mapping = replace(mapping, **changes)
+    if said.fold is not None:
+        mapping = mapping.with_fold(said.fold)
+    route: dict[str, Any] = {} if said.route is None else {"route": said.route}
+    return replace(mapping, **route)
 
 
 def casted(mapping: Mapping, dtype: str | None, checkpoint: Checkpoint) -> Mapping:
@@ -115,9 +119,9 @@ def run(file: Path, said: Decisions, wanted: Wanted) -> int:
         if plan.target is not None:
             before = plan.coverage()
             after = before if suggestions is None else _after(plan, suggestions).coverage()
-            facts["coverage"] = _coverage_json(after)
+            facts["coverage"] = coverage_json(after)
             if suggestions is not None:
-                facts["coverage_before"] = _coverage_json(before)
+                facts["coverage_before"] = coverage_json(before)
         if suggestions is not None:
             facts["suggested"] = [_suggestion_json(rule, gains) for rule, gains in suggestions]
         if wanted.trace is not None:
@@ -194,7 +198,8 @@ def _suggestion_json(rule: Rule, gains: int) -> dict[str, object]:
     return {"pattern": rule.pattern, "replacement": rule.replacement, "gains": gains}
 
 
-def _coverage_json(coverage: Coverage) -> dict[str, object]:
+def coverage_json(coverage: Coverage) -> dict[str, object]:
+    """What of the target is filled, for programs."""
     return {
         "applied": list(coverage.applied),
         "missing": list(coverage.missing),

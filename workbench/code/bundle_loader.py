@@ -102,12 +102,16 @@ def _safetensors(path: Path) -> Iterator[tuple[str, Any]]:
             )
 
 
-def _shown(level: dict[str, Any], before: str = "") -> Iterator[str]:
-    for name, value in level.items():
+def _shown(root: dict[str, Any]) -> Iterator[str]:
+    """A line for each array; names may have more segments than functions may call each other."""
+    pending: list[tuple[str, Any]] = [("", root)]
+    while pending:
+        name, value = pending.pop()
         if isinstance(value, dict):
-            yield from _shown(value, f"{before}{name}.")
+            before = f"{name}." if value is not root else ""
+            pending += reversed([(f"{before}{inner}", each) for inner, each in value.items()])
         else:
-            yield f"{before}{name}  {value.dtype}  {list(value.shape)}"
+            yield f"{name}  {value.dtype}  {list(value.shape)}"
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from typing import Final, Protocol
 
 from workbench.errors import NotACheckpointError, OpenError
 
-__all__ = ["MAX_READ", "ByteSource", "FileSource", "MemorySource", "inflate", "inflate_into"]
+__all__ = ["MAX_READ", "ByteSource", "FileSource", "MemorySource", "PathSource", "inflate", "inflate_into"]
 
 MAX_READ: Final = 64 << 20
 """The most bytes one ``read_exact`` hands out."""
 
 _INFLATE_STEP: Final = 1 << 20
+_GONE: Final = ("no-such-file", "broken-link", "folder", "not-a-file")
 _HAS_COPY: Final = hasattr(os, "copy_file_range")
 
 
@@ -98,7 +99,7 @@ class FileSource:
             while len(data) < n:
                 more = os.pread(self._descriptor, n - len(data), begin + len(data))
                 if not more:
-                    raise self._changed()
+                    raise _changed(self.path)
                 data += more
         except OSError as error:
             raise self._failed(begin, error) from None
@@ -112,7 +113,7 @@ class FileSource:
             while done < len(out):
                 n = os.preadv(self._descriptor, [out[done:]], begin + done)
                 if not n:
-                    raise self._changed()
+                    raise _changed(self.path)
                 done += n
         except OSError as error:
             raise self._failed(begin, error) from None
@@ -145,23 +146,68 @@ class FileSource:
         except OSError:
             same = False
         if not same:
-            raise self._changed()
+            raise _changed(self.path)
 
-    def _changed(self) -> OpenError:
-        return OpenError(
-            "The file changed since it was opened.",
-            path=self.path,
-            cause="It was replaced, cut, extended or removed meanwhile.",
-            next_step="Open it again.",
-            code="changed",
-        )
+
+class PathSource:
+    """The file of a source, opened anew for each reading: one of more than a process may hold open at once."""
+
+    __slots__ = ("_identity", "name", "path", "size")
+
+    def __init__(self, source: FileSource) -> None:
+        self.name = source.name
+        self.path: str | None = source.path
+        self.size = source.size
+        self._identity = source._identity
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _shut_again, (self.path, self._identity)
+
+    def __repr__(self) -> str:
+        return f"PathSource({self.path!r}, {self.size:,} bytes)"
+
+    def read_exact(self, begin: int, n: int) -> bytes:
+        """Bytes ``begin`` to ``begin + n``."""
+        return self._opened().read_exact(begin, n)
+
+    def read_into(self, begin: int, out: memoryview) -> None:
+        """Bytes from ``begin`` on, straight into ``out``."""
+        self._opened().read_into(begin, out)
+
+    def check_unchanged(self) -> None:
+        """Compare device, inode, size and time with those at opening."""
+        self._opened()
+
+    def _opened(self) -> FileSource:
+        assert self.path is not None
+        try:
+            source = FileSource(self.path)
+        except OpenError as error:
+            raise _changed(self.path) if error.code in _GONE else error from None
+        if source._identity != self._identity:
+            raise _changed(self.path)
+        return source
+
+
+def _changed(path: str) -> OpenError:
+    return OpenError(
+        "The file changed since it was opened.",
+        path=path,
+        cause="It was replaced, cut, extended or removed meanwhile.",
+        next_step="Open it again.",
+        code="changed",
+    )
+
+
+def _shut_again(path: str, identity: tuple[int, int, int, int]) -> PathSource:
+    return PathSource(_opened_again(path, identity))
 
 
 def _opened_again(path: str, identity: tuple[int, int, int, int]) -> FileSource:
     """A copy of a source, perhaps on another machine, where the device has another number. OpenError when changed."""
     source = FileSource(path)
     if source._identity[1:] != identity[1:]:
-        raise source._changed()
+        raise _changed(path)
     return source
 
 

@@ -73,9 +73,10 @@ def export(
     the structs, and has floats and integers of `precision`, "full" or "half".
 
     Tied tensors are written under each of their names (`ties` "twice"), or "once"; mapping.json has the others then.
-    A .pt keeps them tied, a .mpk has them all, always. A .safetensors of more than `shard_size` bytes (or "5GB")
-    is split, with an index; `executor` writes the shards, and one that was stopped goes on where it was. All workers
-    must have the checkpoint and `folder` under the same paths.
+    A .pt keeps them tied, a .mpk has them all, always. A .safetensors or .pt of more than `shard_size` bytes (or
+    "5GB") is split, with an index, under the names that transformers looks for (pytorch_model-00001-of-00003.bin, …
+    of a .pt, tied tensors in one shard); `executor` writes the shards, and one that was stopped goes on where it was.
+    All workers must have the checkpoint and `folder` under the same paths.
 
     All files appear, or nothing changes; each is opened again and compared with what was read, unless `verify` is off.
     Tensors that the plan skips are listed in mapping.json with the reason. Raises `CollisionError` while two tensors
@@ -162,16 +163,17 @@ def _weights(
         content = contents.of(format)
         if format == "npy":
             found.append(npy_folder.npy_folder(content.written))
-        elif format == "safetensors":
+        elif format in shards.SHARDED:
             found.append(
                 shards.sharded(
+                    format,
                     plan,
                     content.written,
                     folder,
                     size=shard_size,
                     executor=executor,
                     verifies=verify,
-                    metadata=_aliases(content.tied),
+                    metadata=_aliases(content.tied) if format == "safetensors" else None,
                 )
             )
         else:
@@ -198,8 +200,7 @@ class _Texts:
         if "rust" in formats:
             self._program = programs.program_of(contents.plan, parts, half=precision == "half")
             self._made |= self._program.texts
-            if self._program.why and contents.plan.mapping.burn is not None:
-                self.remarks.append(self._program.why)
+            self.remarks += [self._program.why] if self._program.why else []
         if "python" in formats:
             made, why = programs.python_texts(parts)
             self._made |= made
@@ -238,10 +239,12 @@ def _write(folder: Path, parts: Sequence[Part], verify: bool, meter: Meter) -> l
 
 def _files_below(folder: Path, name: str = "") -> list[str]:
     """The files that a name in `folder` stands for: itself, or those in the folder of that name."""
-    path = folder / name
-    if not path.is_dir():
+    path = os.path.join(folder, name) if name else str(folder)
+    if not os.path.isdir(path):
         return [name]
-    return sorted(each.relative_to(folder).as_posix() for each in path.rglob("*") if each.is_file())
+    begin = len(os.path.join(folder, ""))
+    # As texts: thousands of Path objects would take longer than the files.
+    return sorted(f"{within}{os.sep}{file}"[begin:] for within, _, files in os.walk(path) for file in files)
 
 
 def _file_facts(folder: Path, name: str, meter: Meter | None = None) -> dict[str, object]:
@@ -251,7 +254,7 @@ def _file_facts(folder: Path, name: str, meter: Meter | None = None) -> dict[str
 
 
 def _size(path: Path) -> int:
-    return sum((path.parent / name).stat().st_size for name in _files_below(path.parent, path.name))
+    return sum(os.stat(os.path.join(path.parent, name)).st_size for name in _files_below(path.parent, path.name))
 
 
 def _pack(room: Path, path: Path, verify: bool, meter: Meter) -> None:

@@ -81,7 +81,7 @@ class Contents:
         return plan
 
     @cached_property
-    def kept(self) -> list[int]:
+    def kept(self) -> Sequence[int]:
         """The rows that are exported."""
         skipped = STATUSES.index(Status.SKIPPED)
         return [row for row, code in enumerate(self.plan.codes.tolist()) if code != skipped]
@@ -104,8 +104,13 @@ class Contents:
     @cached_property
     def _burn(self) -> tuple[tuple[Item, ...], dict[str, str]]:
         plan = self.burn
-        rows = [plan.row(row) for row in self.kept]
-        return _checked([Item(one.target_key, one.tensor, one.layout == "transpose", one.cast) for one in rows])
+        tensors, casts = list(plan.tensors), plan.casts
+        return _checked(
+            [
+                Item(plan.target_key(row), tensors[row], plan.layout(row) == "transpose", casts.get(row, ""))
+                for row in self.kept
+            ]
+        )
 
     def changes(self, format: str, name: str) -> Iterator[str]:
         """A line for each tensor of the file `name` whose values, name or layout are not those of the mapping's names.

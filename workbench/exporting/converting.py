@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from workbench.burn import DEFAULT_VERSION
 from workbench.checkpoint import Checkpoint, open_checkpoint
-from workbench.errors import ExportError, printable
+from workbench.errors import CollisionError, ExportError, printable
 from workbench.exporting.contents import BURN_LAYOUT, Contents
 from workbench.exporting.single import write_single
 from workbench.mapping import Mapping
-from workbench.writing import files, npy_folder
+from workbench.writing import files, npy_folder, shards
 from workbench.writing.mpk_file import Precision
 from workbench.writing.progress import Cancel, Report
 
@@ -44,7 +44,7 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class ConvertResult:
-    """The file or folder written, and its bytes.
+    """The file or folder written, or the index of several files, and the bytes of all.
 
     `changes` names, a line each, what is not as in the source: transposes, names for Burn, what could not be decided;
     `left_out` are pairs of a key and a clause that says why the file does not have it.
@@ -65,6 +65,7 @@ def convert(
     burn: str | None = DEFAULT_VERSION,
     target: Target | str | os.PathLike[str] | None = None,
     precision: Precision = "full",
+    shard_size: int | str | None = None,
     overwrite: bool = False,
     verify: bool = True,
     progress: Report | None = None,
@@ -74,7 +75,9 @@ def convert(
 
     Keys stay as they are, but in a .bpk or .mpk, where names and layout are those of Burn `burn`: indices closed up as
     its reader of such a file does, Linear weights transposed where `target` or the file tells the types of modules.
-    `target` may be a path. Only this one file is written, whole or not at all. Raises `ExportError`, and `OpenError`
+    `target` may be a path. A .safetensors or PyTorch file of more than `shard_size` bytes (or "5GB") becomes several
+    beside it: of out.safetensors out-00001-of-00003.safetensors, … and out.safetensors.index.json, where one that was
+    stopped goes on where it was. Only these are written, all or none. Raises `ExportError`, and `OpenError`
     where there is nothing to read; `progress` and `cancel` are those of `export`.
 
     >>> convert("net.pt", "net.safetensors").n_tensors  # doctest: +SKIP
@@ -90,15 +93,24 @@ def convert(
             next_step="Give the file one of these endings.",
             code="export-format",
         )
+    if shard_size is not None:
+        shards.check_asked([format], shard_size, None)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = open_checkpoint(checkpoint)
     reindex = None if format in BURN_LAYOUT else False
     mapping = Mapping(burn=burn, top_level_key=top_level_key, reindex=reindex)
     plan = mapping.plan(checkpoint, _target(target, burn))
-    contents = Contents(plan)
-    part = _part(contents, plan, format, path.name, precision)
+    try:
+        contents = Contents(plan)
+        part = _part(contents, plan, format, path, precision, shard_size, verify)
+    except CollisionError as error:
+        error.path = checkpoint.path
+        error.next_step = "convert takes no rules: rename one of them with wb.export or workbench export --rule."
+        raise
     nbytes = write_single(path, part, checkpoint, overwrite=overwrite, verify=verify, progress=progress, cancel=cancel)
     changes = [*contents.changes(format, path.name), *getattr(part, "notes", ()), *_values_left(checkpoint)]
+    if len(part.names) > 1:
+        path = path.parent / part.names[-1]
     return ConvertResult(path, nbytes, len(part.items), tuple(dict.fromkeys(changes)), tuple(_left_out(plan)))
 
 
@@ -110,17 +122,37 @@ def _target(target: Target | str | os.PathLike[str] | None, burn: str | None) ->
     return Target.open(Path(target), burn=burn)
 
 
-def _part(contents: Contents, plan: Plan, format: str, name: str, precision: Precision) -> Part:
+def _part(
+    contents: Contents,
+    plan: Plan,
+    format: str,
+    path: Path,
+    precision: Precision,
+    shard_size: int | str | None,
+    verify: bool,
+) -> Part:
     content = contents.of(format)
     if format == "npy":
-        return replace(npy_folder.npy_folder(content.written), name=name)
+        return replace(npy_folder.npy_folder(content.written), name=path.name)
     tied = content.tied if format == "safetensors" else {}
+    metadata = {"aliases": json.dumps(tied, separators=(",", ":"))} if tied else {}
+    if shard_size is not None:
+        return shards.sharded(
+            format,
+            plan,
+            content.written,
+            path.parent,
+            name=path.name,
+            size=shard_size,
+            verifies=verify,
+            metadata=metadata,
+        )
     return files.weight_file(
         format,
         content.written,
-        name=name,
+        name=path.name,
         burn=plan.mapping.burn,
-        metadata={"aliases": json.dumps(tied, separators=(",", ":"))} if tied else {},
+        metadata=metadata,
         target=plan.target or plan.checkpoint,
         precision=precision,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -11,15 +12,15 @@ from typing import Any, Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from workbench.checkpoint import checkpoint_of
-from workbench.core.source import ByteSource
-from workbench.core.tensor import DType, dtype_named
+from workbench.checkpoint import checkpoint_of, open_checkpoint
+from workbench.core.tensor import DType, TensorRef, dtype_named
 from workbench.errors import MappingError, OpenError, WorkbenchError, printable
 from workbench.exporting import places
 from workbench.exporting.contents import BURN_LAYOUT, KEEPS_TIES
 from workbench.exporting.mapping_file import MAPPING
 from workbench.exporting.places import ZIP_FAULTS, Place
 from workbench.exporting.programs import PYTHON, RUST
+from workbench.formats.npy_folder import INDEX
 from workbench.mapping import Mapping
 from workbench.writing import checksums, npy_folder, shards
 from workbench.writing.files import FORMATS, TEXTS, unreadable
@@ -92,7 +93,7 @@ def _is_of(name: str, format: str) -> bool:
     if format == "npy":
         folder, _, file = name.partition("/")
         return folder == npy_folder.NAME and bool(npy_folder.OWN.fullmatch(file))
-    return name == FORMATS[format] or (format == "safetensors" and shards.is_shard(name))
+    return name == FORMATS[format] or shards.is_shard(name, format)
 
 
 def _expected_files(data: dict[str, object], path: Path) -> dict[str, tuple[int, str]]:
@@ -102,7 +103,7 @@ def _expected_files(data: dict[str, object], path: Path) -> dict[str, tuple[int,
         place = f"files, entry {number}"
         name = _field(item, "name", str, place, path)
         digest = _field(item, checksums.FIELD, str, place, path)
-        is_known = name in _TEXTS or name == shards.INDEX or any(_is_of(name, format) for format in _ORDER)
+        is_known = name in _TEXTS or name in shards.INDICES.values() or any(_is_of(name, format) for format in _ORDER)
         if not is_known or not checksums.is_digest(digest):
             raise _wrong(place, "it does not name a file of an export with its BLAKE3", path)
         if name in files:
@@ -162,16 +163,29 @@ def _read(place: Place, format: str, names: list[str], wanted: dict[str, _Expect
     if format == "npz":
         return _read_npz(place, names[0], wanted)
     if format == "npy":
-        tensors = {each.name: (each.shape, each.dtype) for each in wanted.values()}
         with place.folder(npy_folder.NAME) as folder:
-            return npy_folder.read_npy(folder, tensors)
-    return _read_checkpoints([place.source(name) for name in names], place.path / names[0], wanted)
+            return _read_npy(folder, {name.partition("/")[2] for name in names}, wanted)
+    tensors = [tensor for name in names for tensor in checkpoint_of(place.source(name)).tensors]
+    return _read_tensors(tensors, place.path / names[0], wanted)
 
 
-def _read_checkpoints(
-    sources: list[ByteSource], path: Path, expected: dict[str, _Expected]
+def _read_npy(folder: Path, listed: set[str], expected: dict[str, _Expected]) -> dict[str, npt.NDArray[Any]]:
+    path = folder / INDEX
+    try:
+        tensors = open_checkpoint(path).tensors
+    except WorkbenchError as error:
+        raise unreadable(path, f"{error.title} {error.cause}".strip().removesuffix(".")) from error
+    for tensor in tensors:
+        if tensor.unreadable:
+            raise unreadable(folder, f"'{printable(tensor.key, 200)}': {tensor.unreadable}")
+        if tensor.storage.id not in listed:
+            raise unreadable(path, f"it names {tensor.storage.id}, which mapping.json does not list")
+    return _read_tensors(list(tensors), path, expected)
+
+
+def _read_tensors(
+    tensors: Sequence[TensorRef], path: Path, expected: dict[str, _Expected]
 ) -> dict[str, npt.NDArray[Any]]:
-    tensors = [tensor for source in sources for tensor in checkpoint_of(source).tensors]
     if len(tensors) != len(expected) or {tensor.key for tensor in tensors} != set(expected):
         raise unreadable(path, "its tensors are not those that mapping.json lists")
     for tensor in tensors:

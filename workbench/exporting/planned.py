@@ -58,10 +58,10 @@ def planned_files(
     for format, name in FORMATS.items():
         if format in formats:
             size = _nbytes(plan, format, ties, precision)
-            most = size if shard_size is None or format != "safetensors" else shards.size_of(shard_size)
-            is_split = size > most
+            most = size if shard_size is None or format not in shards.SHARDED else shards.size_of(shard_size)
+            is_split = size > most and _stored_nbytes(plan, format, ties, size) > most
             split = f" in shards of {bytes_text(most)} at most" if is_split else ""
-            shown = shards.INDEX if is_split else name
+            shown = shards.INDICES[format] if is_split else name
             note = f"{bytes_text(size)} of tensors{split}"
             found.append(PlannedFile(shown, format, size, note, format in DEFAULT_FORMATS))
     for format in TEXTS:
@@ -78,6 +78,13 @@ def _texts(plan: Plan, format: str) -> Iterator[str]:
         yield from ("load.rs", "Cargo.toml")
         if plan.target is not None and plan.target.source:
             yield "model.rs"
+
+
+def _stored_nbytes(plan: Plan, format: str, ties: Ties, nbytes: int) -> float:
+    """Of the `nbytes` those that are split, tied ones once; endless while names collide, and nothing is written."""
+    if plan.collisions or not plan.checkpoint.ties:
+        return math.inf if plan.collisions else nbytes
+    return shards.stored_nbytes(Contents(plan, ties).of(format).written, format)
 
 
 def _nbytes(plan: Plan, format: str, ties: Ties, precision: Precision) -> int:

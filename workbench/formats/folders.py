@@ -1,4 +1,5 @@
-"""What a path stands for: one file, or a set of shards named by their folder, their index or one of them."""
+"""What a path stands for: one file, a set of shards named by their folder, their index or one of them, or a folder of
+.npy files."""
 
 from __future__ import annotations
 
@@ -8,10 +9,11 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Final
 
+from workbench.core import collector
 from workbench.core.source import ByteSource, FileSource
 from workbench.errors import NotACheckpointError, OpenError, printable
 from workbench.finding import Finding, Severity
-from workbench.formats import FORMATS
+from workbench.formats import FORMATS, npy_folder
 from workbench.formats import read as read_file
 from workbench.formats.contents import Contents
 from workbench.formats.limits import MAX_FOLDER, MAX_INDEX, MAX_SNIFFED
@@ -46,13 +48,15 @@ def open_path(path: str | os.PathLike[str]) -> Opened:
     except ValueError:
         is_folder = False
     if is_folder:
-        return _open_folder(where)
+        return _open_arrays_in(where) or _open_folder(where)
     source = FileSource(where)
     folder, base = os.path.split(where)
     if base == ".metadata" or base.endswith(".distcp"):
         names = _listing(folder or ".")
         if _is_distributed(names):
             raise _distributed(folder or ".")
+    if npy_folder.is_index(source):
+        return _open_arrays(source, source.name, where)
     if is_index(source):
         return _open_index(read_index(source), source.name)
     found, broken = _index_of(source, folder)
@@ -64,6 +68,22 @@ def open_path(path: str | os.PathLike[str]) -> Opened:
         contents = replace(opened.contents, findings=(*opened.contents.findings, *notes))
         return replace(opened, contents=contents)
     return opened
+
+
+def _open_arrays_in(folder: str) -> Opened | None:
+    """The arrays of a folder with an index of them, whose other names are not looked at: there may be very many."""
+    try:
+        source = FileSource(os.path.join(folder, npy_folder.INDEX))
+    except OpenError:
+        return None
+    name = os.path.basename(os.path.abspath(folder)) or folder
+    return _open_arrays(source, name, folder) if npy_folder.is_index(source) else None
+
+
+def _open_arrays(index: FileSource, name: str, path: str) -> Opened:
+    with collector.paused():
+        contents, size = npy_folder.read(index)
+    return Opened(name, path, size, contents)
 
 
 def _open_index(index: Index, name: str) -> Opened:

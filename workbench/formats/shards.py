@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from workbench.core import sharing
 from workbench.core.source import MAX_READ, ByteSource, FileSource
 from workbench.core.tensor import Storage, TensorRef
 from workbench.core.tree import Dict
@@ -25,7 +26,7 @@ from workbench.formats.strict_json import JsonProblem, parse
 
 __all__ = ["NUMBERED", "Index", "Numbered", "is_index", "open_set", "plain_name", "read_index"]
 
-NUMBERED: Final = re.compile(r"(.{1,200})-([0-9]{5})-of-([0-9]{5})\.(safetensors|bin)", re.DOTALL | re.ASCII)
+NUMBERED: Final = re.compile(r"(.{1,200})-([0-9]{5})-of-([0-9]{5})\.(safetensors|bin|pth?)", re.DOTALL | re.ASCII)
 """A shard that numbers itself: ``model-00001-of-00003.safetensors``."""
 
 _LISTED: Final = 20
@@ -227,8 +228,12 @@ class _Set:
                 "extra-tensor", Severity.WARNING, "", text + " Loaders that follow the index may leave them out."
             )
         total = index.metadata.get("total_size")
-        nbytes = sum(tensor.nbytes for held in self._tensors.values() for tensor in held)
-        if type(total) in (int, float) and total != nbytes and not (missing or extra or self._twice):
+        every = [tensor for held in self._tensors.values() for tensor in held]
+        nbytes = sum(tensor.nbytes for tensor in every)
+        tied_once = nbytes - sum(tensor.nbytes for group in sharing.ties(every) for tensor in group[1:])
+        # huggingface_hub counts tied tensors once, others each time.
+        is_known = type(total) not in (int, float) or total in (nbytes, tied_once)
+        if not (is_known or missing or extra or self._twice):
             text = f"The index says the tensors take {printable(str(total)[:40])} bytes together; they take {nbytes:,}."
             self._note("total-size", Severity.NOTE, "", text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Final, NoReturn
 
 from workbench.errors import printable
@@ -29,7 +30,9 @@ def parse(raw: bytes, *, max_values: int = _MAX_VALUES) -> object:
     text = ""
     try:
         text = raw.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_no_constant
+        )
     except UnicodeDecodeError as error:
         raise JsonProblem(f"byte {error.start:,} is not UTF-8", error.start) from None
     except json.JSONDecodeError as error:
@@ -50,10 +53,18 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return made
 
 
-def _integer(text: str) -> int:
+def _integer(text: str) -> int | float:
     if len(text) > MAX_HEADER_INTEGER_DIGITS:
         raise JsonProblem(f"a number in it has {len(text):,} digits")
-    return int(text)
+    # serde_json, which the safetensors package reads with, takes it for a float, so for no size.
+    return -0.0 if text == "-0" else int(text)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise JsonProblem(f"the number {printable(text, 40)} in it is out of range")
+    return number
 
 
 def _no_constant(text: str) -> NoReturn:

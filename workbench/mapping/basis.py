@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Basis"]
 
 _NOT_FOLDED: Final[Mapping[int, tuple[str, ...]]] = {}
+_NOWHERE: Final[Mapping[int, tuple[int, str]]] = {}
 
 
 class Basis:
@@ -28,6 +29,7 @@ class Basis:
 
     With `fold`, parameters stored in parts are computed from them: each takes the row of one of its parts in `tensors`
     and in `start`, which holds the keys that rules are applied to; `folded` are these rows, with the keys of the parts.
+    `gone` are the rows of the other parts, each with row and key of the parameter.
     """
 
     def __init__(self, checkpoint: Checkpoint, top_level_key: str | None, *, fold: bool = False) -> None:
@@ -52,7 +54,7 @@ class Basis:
         self.unfit = self.tensors.unreadable
         for row in self.not_text:
             self.unfit.setdefault(row, "its name is not valid Unicode text, so no rule and no export can hold it")
-        self.start, self.folded = self.column, _NOT_FOLDED
+        self.start, self.folded, self.gone = self.column, _NOT_FOLDED, _NOWHERE
         self._plain: Basis | None = None
         if fold:
             self._fold(checkpoint)
@@ -72,8 +74,21 @@ class Basis:
             return
         self._plain = copy(self)
         self.tensors, self.folded, self.start = Tensors(found.tensors), found.parts, regex.column(list(found.keys))
-        gone = {row: f"folded into {printable(name, 200)}" for row, name in found.gone.items()}
-        self.unfit = gone | self.unfit
+        self.gone = {part: (row, found.keys[row]) for part, row in found.gone.items()}
+
+    def reasons(self, left_out: Mapping[int, str]) -> dict[int, str]:
+        """Why rows are not exported: those `left_out`, with the reason for each, those unfit, and folded parts."""
+        known = {**left_out, **self.unfit}
+        gone = {}
+        for part, (row, key) in self.gone.items():
+            name = printable(key, 200)
+            if row in known:
+                gone[part] = f"a part of {name}, which is {known[row]}"
+            elif part in left_out:
+                gone[part] = f"folded into {name}, which needs it, though {left_out[part]}"
+            else:
+                gone[part] = f"folded into {name}"
+        return {**left_out, **gone, **self.unfit}
 
     @cached_property
     def sizes(self) -> list[int]:

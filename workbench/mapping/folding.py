@@ -75,13 +75,13 @@ class Folded:
     """Keys and tensors after folding, row by row as before it.
 
     `parts` are the rows of the parameters made, each with the keys of all its parts; `gone` the rows of the other
-    parts, each with the key of the parameter it is in; `refused` what stays in parts.
+    parts, each with the row of the parameter it is in; `refused` what stays in parts.
     """
 
     keys: tuple[str, ...]
     tensors: tuple[TensorRef, ...]
     parts: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    gone: dict[int, str] = field(default_factory=dict)
+    gone: dict[int, int] = field(default_factory=dict)
     refused: tuple[Fold, ...] = ()
 
     def in_order(self) -> list[int]:
@@ -151,11 +151,11 @@ def fold(keys: Sequence[str], tensors: Sequence[TensorRef], modules: Mapping[str
             for part in each.rows[1:]:
                 into[part] = row
                 parts.pop(part, None)
-    gone: dict[int, str] = {}
+    gone: dict[int, int] = {}
     for part, row in into.items():
         while row in into:
             row = into[row]
-        gone[part] = names[row]
+        gone[part] = row
     return Folded(tuple(names), tuple(made), parts, gone, tuple(refused))
 
 

@@ -155,6 +155,11 @@ class Mapping:
         """The same decisions with other rules."""
         return replace(self, rules=tuple(rules))
 
+    def with_fold(self, fold: bool) -> Mapping:
+        """The same decisions with folding or without; with it, Burn reads the exported file: no reader computes."""
+        route: Route = "exported" if fold and self.burn is not None else self.route
+        return replace(self, fold=fold, route=route)
+
     def save(self, path: str | Path) -> None:
         """Write this mapping as JSON, whole or not at all."""
         from workbench.mapping import persist

@@ -181,6 +181,8 @@ def parse(raw: bytes, path: Path) -> object:
 def _unreadable(path: Path, error: Exception) -> MappingError:
     broken = not isinstance(error, OSError)
     words = printable(getattr(error, "strerror", None) or str(error), 200)
+    if isinstance(error, UnicodeDecodeError):
+        words = f"byte {error.start:,} is not UTF-8 text"
     return MappingError(
         "This is not JSON." if broken else "The mapping cannot be read.",
         path=str(path),

@@ -80,7 +80,7 @@ class Plan:
             left_out = mapping.selection.left_out(self._basis.column, self.originals) if mapping.selection else {}
             self.selected = np.ones(len(self.originals), np.bool_)
             self.selected[list(left_out)] = False
-            self._reasons = left_out | self._basis.unfit
+            self._reasons = self._basis.reasons(left_out)
 
         self.stages: tuple[Stage, ...] = stages.run(mapping.rules, self._start, earlier.stages if earlier else ())
         self._last = self.stages[-1].after if self.stages else self._start
@@ -170,6 +170,11 @@ class Plan:
     def adapted_key(self, row: int) -> str:
         """The key of a row after the adapter, before enum variants."""
         return self._layouts.get(row, ("", self.remapped[row]))[1]
+
+    def target_key(self, row: int) -> str:
+        """The key that the target has for a row after the adapter."""
+        adapted = self.adapted_key(row)
+        return self._variants.get(adapted, adapted)
 
     def layout(self, row: int) -> Operation:
         """What an adapter does to the tensor of a row."""
@@ -263,7 +268,7 @@ class Plan:
         return self._coverage(target)
 
     def frame(self) -> pd.DataFrame:
-        """A pandas table: original, remapped, shape, dtype, nbytes, rules (from 0), status."""
+        """A pandas table: original, remapped, shape, dtype, nbytes, rules (from 0), status, reason (for skipping)."""
         import pandas as pd
 
         rows = list(self.rows)
@@ -276,6 +281,7 @@ class Plan:
                 "nbytes": [row.tensor.nbytes for row in rows],
                 "rules": [row.rules for row in rows],
                 "status": [str(row.status) for row in rows],
+                "reason": [row.reason for row in rows],
             }
         )
 
@@ -356,7 +362,6 @@ class Plan:
         return {stage.index: stage for stage in self.stages}
 
     def _row(self, row: int, rules: tuple[int, ...]) -> Row:
-        adapted = self.adapted_key(row)
         return Row(
             self.originals[row],
             self.remapped[row],
@@ -365,7 +370,7 @@ class Plan:
             self.status(row),
             self._reasons.get(row) or self._collision_reason(row),
             self.layout(row),
-            self._variants.get(adapted, adapted),
+            self.target_key(row),
             self._casts.get(row, ""),
             self.folded.get(row, ()),
         )

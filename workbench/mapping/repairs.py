@@ -87,8 +87,7 @@ def _skip(mapping: Mapping, repair: Repair) -> Mapping:
 
 
 def _fold(mapping: Mapping, repair: Repair) -> Mapping:
-    # No reader of an original file computes a weight.
-    return replace(mapping, fold=True, route="original" if mapping.burn is None else "exported")
+    return mapping.with_fold(True)
 
 
 _DO: dict[str, Callable[[Mapping, Repair], Mapping]] = {

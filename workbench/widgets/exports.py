@@ -4,49 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from workbench.burn import DEFAULT_VERSION
 from workbench.errors import ExportError, printable
 from workbench.exporting import DEFAULT_FORMATS, FORMATS, ExportResult, FixResult, PlannedFile, planned_files
-from workbench.exporting.bundle import outline
-from workbench.exporting.contents import Contents, Ties
 from workbench.mapping import Plan
 from workbench.mapping.casts import is_float
+from workbench.widgets.foreseen import Foreseen, Options
 from workbench.widgets.wire import Args
 from workbench.writing.files import TEXTS
-from workbench.writing.mpk_file import VERSIONS as MPK_VERSIONS
-from workbench.writing.mpk_file import Precision
+from workbench.writing.mpk_file import check_mpk
 
-__all__ = ["Options", "blocked", "check", "choices", "collided", "exported", "fixed", "path_of", "planned"]
+__all__ = ["blocked", "check", "choices", "collided", "exported", "fixed", "path_of", "planned"]
 
 Facts = dict[str, object]
 
 _MAX_LINES: Final = 200
 _MAX_LEFT_OUT: Final = 20
-_QUICK: Final = 3_000
-"""Tensors up to which all that an export would refuse is found while one looks at the panel."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is chosen in the panel, beside the folder."""
-
-    formats: tuple[str, ...]
-    ties: Ties = "twice"
-    precision: Precision = "full"
-    shard_size: str | None = None
-
-    @classmethod
-    def of(cls, args: Args) -> Options:
-        """The options of a question."""
-        formats = tuple(args.texts("formats"))
-        size = (args.optional_text("shard_size") or "").strip() if "safetensors" in formats else ""
-        ties: Ties = "once" if args.optional_text("ties") == "once" else "twice"
-        precision: Precision = "half" if args.optional_text("precision") == "half" else "full"
-        return cls(formats, ties, precision, size or None)
 
 
 def choices(plan: Plan) -> Facts:
@@ -65,26 +40,20 @@ def planned(plan: Plan, options: Options) -> list[tuple[str, int]]:
     return [(file.name, file.nbytes or 0) for file in _planned(plan, options, options.formats)]
 
 
-def check(plan: Plan, folder: Path, options: Options) -> Facts:
+def check(plan: Plan, folder: Path, options: Options, foreseen: Foreseen | None) -> Facts:
     """The files of each format, why some cannot be, and what is in the way in `folder`. Touches nothing.
 
-    Of a large plan, that no tensor is refused by a format is not known before the export.
+    `foreseen` is None where the plan is blocked, or still being looked through.
     """
     problems: dict[str, tuple[str, str]] = {}
     names: Sequence[str] | None = None
-    if not plan.collisions and len(plan) <= _QUICK:
-        contents = Contents(plan, options.ties)
-        for format in FORMATS:
-            size = options.shard_size if format == "safetensors" else None
-            try:
-                outline(contents, folder, (format,), precision=options.precision, shard_size=size)
-            except ExportError as error:
-                problems[format] = (error.title, f"{error.cause} {error.next_step}")
-        taken = [format for format in options.formats if format not in problems]
-        size = options.shard_size if "safetensors" in taken else None
-        names = outline(contents, folder, taken, precision=options.precision, shard_size=size)
-    elif (burn := plan.mapping.burn or DEFAULT_VERSION) not in MPK_VERSIONS:
-        problems["mpk"] = (f"Burn {burn} has no .mpk files.", "")
+    if foreseen is not None:
+        problems, names = foreseen
+    else:
+        try:
+            check_mpk(plan.mapping.burn)
+        except ExportError as error:
+            problems["mpk"] = (error.title, f"{error.cause} {error.next_step}")
     lines: dict[str, dict[str, Any]] = {}
     for file in _planned(plan, options, (*FORMATS, *TEXTS)):
         line: dict[str, Any] = {"format": file.format, "names": [], "note": file.note, "problem": "", "why": ""}
@@ -114,11 +83,12 @@ def check(plan: Plan, folder: Path, options: Options) -> Facts:
         "n_replaced": int(folder.exists()) if is_packed else sum((folder / name).exists() for name in names),
         "n_tied": sum(len(group) - 1 for group in plan.checkpoint.ties),
         "problem": problem,
+        "is_known": foreseen is not None or bool(plan.collisions),
     }
 
 
 def _planned(plan: Plan, options: Options, formats: Sequence[str]) -> list[PlannedFile]:
-    size = options.shard_size if "safetensors" in formats else None
+    size = options.size_for(formats)
     return planned_files(plan, formats, ties=options.ties, precision=options.precision, shard_size=size)
 
 

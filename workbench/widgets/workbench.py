@@ -22,6 +22,7 @@ from workbench.suggesting import readings, suggest
 from workbench.target import Target
 from workbench.widgets import exports, facts, saved
 from workbench.widgets.esm import bundle
+from workbench.widgets.foreseen import Foresight, Options
 from workbench.widgets.jobs import IDLE, Jobs, running_loop
 from workbench.widgets.target_facts import offers
 from workbench.widgets.wire import Answer, Args, Handler, answer
@@ -52,6 +53,7 @@ class Workbench(anywidget.AnyWidget):
     table = traitlets.Dict().tag(sync=True)
     findings = traitlets.Dict(facts.NO_FINDINGS).tag(sync=True)
     job = traitlets.Dict(IDLE).tag(sync=True)
+    foreseen = traitlets.Int(0).tag(sync=True)
     changed = traitlets.Dict().tag(sync=True)
 
     def __init__(self, source: str | Path | Checkpoint | Session | None = None, mapping: Mapping | None = None) -> None:
@@ -70,6 +72,7 @@ class Workbench(anywidget.AnyWidget):
         self._following = False
         self._kept: facts.Facts = {}
         self._jobs = Jobs(self._show_job)
+        self._foresight = Foresight(self._show_foreseen)
         super().__init__()
         self._handlers: dict[str, Handler] = {
             "rows": self._rows,
@@ -152,6 +155,7 @@ class Workbench(anywidget.AnyWidget):
             self._following = False
             self._session.unobserve(self._follow, names="revision")
         self._jobs.close()
+        self._foresight.close()
         super().close()
 
     # ---- to the page ------------------------------------------------------------------------------
@@ -215,6 +219,10 @@ class Workbench(anywidget.AnyWidget):
 
     def _show_job(self, job: Answer) -> None:
         self.job = job
+
+    def _show_foreseen(self) -> None:
+        """The page asks again."""
+        self.foreseen += 1
 
     def _look(self, view: View) -> Answer:
         self._table = Table(self._shown(self._open_plan()), view, self._table)
@@ -484,11 +492,13 @@ class Workbench(anywidget.AnyWidget):
         return {"n": len(parsed.rules), "left": left}
 
     def _check_export(self, args: Args) -> Answer:
-        return exports.check(self._open_plan(), exports.path_of(args, "folder"), exports.Options.of(args))
+        plan, folder, options = self._open_plan(), exports.path_of(args, "folder"), Options.of(args)
+        foreseen = None if plan.collisions else self._foresight.of(plan, options)
+        return exports.check(plan, folder, options, foreseen)
 
     def _export(self, args: Args) -> Answer:
         """Begin to write. What is written is this plan, whatever the user changes or opens meanwhile."""
-        plan, folder, options = self._open_plan(), exports.path_of(args, "folder"), exports.Options.of(args)
+        plan, folder, options = self._open_plan(), exports.path_of(args, "folder"), Options.of(args)
         overwrite = args.flag("overwrite")
 
         def work(report: Report, cancel: Cancel) -> Answer:

@@ -10,9 +10,9 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from workbench.core.text import bytes_text, listed_text
 from workbench.errors import ExportError, printable
@@ -23,6 +23,8 @@ _PREFIX: Final = ".workbench-"
 
 _MANY: Final = 1000
 """Files that are written to the disk one by one; more of them are left to one call for everything there is."""
+
+_Identity: TypeAlias = tuple[int, int]
 
 _NO_FOLDERS: Final[Mapping[str, re.Pattern[str]]] = {}
 
@@ -105,8 +107,9 @@ def check_folder(
         if _is_there(folder) and not folder.is_dir():
             raise _refusal(folder, "This is a file, not a folder.", "Choose another folder.", code="folder-is-a-file")
         present = [name for name in names if _is_there(folder / name)]
+        own = {found for source in sources if (found := _identity(source))} if present else set()
         for name in present:
-            _check_present(folder / name, folders.get(name), sources)
+            _check_present(folder / name, folders.get(name), own)
     except OSError as error:
         raise not_written(folder, error) from error
     if present and not overwrite and len(names) == 1:
@@ -126,12 +129,12 @@ def check_folder(
         )
 
 
-def _check_present(path: Path, own: re.Pattern[str] | None, sources: Sequence[str]) -> None:
+def _check_present(path: Path, own: re.Pattern[str] | None, sources: Set[_Identity]) -> None:
     """Refuse what stands in place of a file, or of a folder whose files all match `own`, and must not be replaced."""
     is_folder = path.is_dir() and not path.is_symlink()
     within = list(path.iterdir()) if is_folder else [path]
     for each in within:
-        if any(_same_file(each, source) for source in sources):
+        if sources and _identity(each) in sources:
             raise _refusal(
                 each,
                 "This file is the checkpoint itself; the workbench never writes over its source.",
@@ -327,8 +330,13 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _same_file(one: Path, other: str) -> bool:
-    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+def _identity(path: str | Path) -> _Identity | None:
+    """What tells a file from every other one, by whatever path; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _sync_all(path: Path) -> None:

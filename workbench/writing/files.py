@@ -118,12 +118,12 @@ def weight_file(
 ) -> WeightFile:
     """The file of that format, refused by `ExportError` where it cannot hold one of the tensors.
 
-    `burn` is the version that is to read a .bpk or .mpk (None: the default), `metadata` is for safetensors alone.
-    An .mpk has the fields that `target` tells, in their order, and so perhaps not all of `items`; its floats and
-    integers get the dtypes of `precision`.
+    `burn` is the version that is to read a .bpk or .mpk: without one there is no .mpk, and a .bpk has the layout of the
+    default version, which is told. `metadata` is for safetensors alone. An .mpk has the fields that `target` tells, in
+    their order, and so perhaps not all of `items`; its floats and integers get the dtypes of `precision`.
     """
-    version = DEFAULT_VERSION if burn is None else burn
     writer: _Writer
+    notes: tuple[str, ...] = ()
     if format == "npz":
         writer = weights.write_npz
     elif format == "safetensors":
@@ -132,10 +132,13 @@ def weight_file(
         torch_pt.check_pt(items)
         writer = torch_pt.write_pt
     elif format == "bpk":
+        version = DEFAULT_VERSION if burn is None else burn
         burnpack_file.check_bpk(items, version)
+        if burn is None:
+            notes = (f"written as Burn {version} does it, for no version is chosen",)
         writer = functools.partial(burnpack_file.write_bpk, version=version)
     elif format == "mpk":
-        record = mpk_file.mpk_record(items, target, version=version, precision=precision)
+        record = mpk_file.mpk_record(items, target, version=burn, precision=precision)
         writer = functools.partial(_write_record, record)
         return WeightFile(format, name or FORMATS[format], record.items, writer, record.notes)
     else:
@@ -147,7 +150,7 @@ def weight_file(
         )
     if format in ("npz", "safetensors"):
         weights.check(items, [format])
-    return WeightFile(format, name or FORMATS[format], tuple(items), writer)
+    return WeightFile(format, name or FORMATS[format], tuple(items), writer, notes)
 
 
 def _write_record(record: mpk_file.Record, _: Sequence[Item], file: IO[bytes]) -> dict[str, int]:

@@ -18,16 +18,13 @@ from workbench.target.record import Fit, Leaf, Tree, fit
 from workbench.writing.burnpack_file import param_id
 from workbench.writing.items import Item, check_each, copy
 
-__all__ = ["VERSIONS", "Precision", "Record", "mpk_id", "mpk_record", "write_mpk"]
+__all__ = ["Precision", "Record", "check_mpk", "mpk_id", "mpk_record", "write_mpk"]
 
 Precision: TypeAlias = Literal["full", "half"]
 """FullPrecisionSettings (f32, i32) or HalfPrecisionSettings (f16, i16): a recorder of either reads both."""
 
 _RELEASES: Final = {"0.18": "0.18.0", "0.19": "0.19.1", "0.20": "0.20.1", "0.21": "0.21.0"}
 """The release whose records are written, by version of Burn."""
-
-VERSIONS: Final = tuple(_RELEASES)
-"""The versions of Burn that have .mpk files."""
 
 _WITHOUT_ARRAYS: Final = "0.21"
 """From this version on arrays of constants are nil, and bool is a dtype with variants."""
@@ -69,11 +66,29 @@ class Record:
     unused: tuple[Item, ...] = ()
 
 
+def check_mpk(version: str | None) -> None:
+    """Raise `ExportError` where Burn `version` has no .mpk; None is no version at all, and has none either."""
+    if version is None:
+        raise ExportError(
+            "An .mpk is for one version of Burn, and none is chosen.",
+            cause=f"Those that have .mpk files are {', '.join(_RELEASES)}. Nothing was changed.",
+            next_step="Choose one of them (burn=…, --burn 0.21), or another format.",
+            code="no-mpk",
+        )
+    if version not in _RELEASES:
+        raise ExportError(
+            f"Burn {printable(version, 40)} has no .mpk files.",
+            cause=f"Those that have are {', '.join(_RELEASES)}; later ones read .bpk instead. Nothing was changed.",
+            next_step="Choose Burn 0.21 or older (burn=…, --burn 0.21), or the format bpk.",
+            code="no-mpk",
+        )
+
+
 def mpk_record(
     items: Sequence[Item],
     target: Target | Checkpoint | None,
     *,
-    version: str,
+    version: str | None,
     precision: Precision = "full",
 ) -> Record:
     """The record that Burn `version` has of the model, filled with `items`, which carry its names and layout.
@@ -82,13 +97,8 @@ def mpk_record(
     tensors: where Burn has no .mpk, where the structs are not known, where a field has no tensor or one of another
     shape, and where the file cannot hold a tensor.
     """
-    if version not in _RELEASES:
-        raise ExportError(
-            f"Burn {printable(version, 40)} has no .mpk files.",
-            cause=f"Those that have are {', '.join(_RELEASES)}; later ones read .bpk instead. Nothing was changed.",
-            next_step="Choose Burn 0.21 or older (burn=…, --burn 0.21), or the format bpk.",
-            code="no-mpk",
-        )
+    check_mpk(version)
+    assert version is not None
     if precision not in get_args(Precision):
         raise ExportError(
             f"There is no precision {printable(repr(precision), 40)}.",

@@ -1,10 +1,11 @@
-"""A model as .safetensors, split over several files with an index; an export that was stopped goes on where it was."""
+"""A model as .safetensors or .pt over several files with an index; an export that was stopped goes on where it was."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +25,8 @@ from workbench.finding import Severity
 from workbench.writing import workers
 from workbench.writing.archive import is_archive
 from workbench.writing.atomic import not_written
-from workbench.writing.files import Crcs, Part, WeightFile, differs, weight_file
-from workbench.writing.items import Item
+from workbench.writing.files import FORMATS, Crcs, Part, WeightFile, differs, weight_file
+from workbench.writing.items import Item, firsts
 from workbench.writing.progress import Meter
 from workbench.writing.workers import Receipt, Task
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from workbench.mapping import Plan
 
 __all__ = [
-    "INDEX",
+    "INDICES",
+    "SHARDED",
     "Shards",
     "check_asked",
     "check_beside",
@@ -43,11 +45,20 @@ __all__ = [
     "sharded",
     "size_of",
     "split",
+    "stored_nbytes",
 ]
 
-INDEX: Final = "model.safetensors.index.json"
-_WHOLE: Final = "model.safetensors"
-_NAME: Final = re.compile(r"model-[0-9]{5,}-of-[0-9]{5,}\.safetensors")
+INDICES: Final = {"safetensors": "model.safetensors.index.json", "pt": "pytorch_model.bin.index.json"}
+"""The index of the shards of a format, by the one name that transformers and huggingface_hub look for."""
+
+SHARDED: Final = tuple(INDICES)
+"""The formats that are written in shards."""
+
+_KEEPS_STORAGES: Final = ("pt",)
+"""Those in which tied tensors are one storage: they go into one shard, for no storage reaches over two files."""
+
+_SHARD: Final = re.compile(r"(.+)-[0-9]{5,}-of-[0-9]{5,}(\..+)")
+_INDEX: Final = ".index.json"
 _KEPT: Final = ".workbench_shards-"
 _UNITS: Final = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY: Final = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
@@ -88,32 +99,40 @@ def check_asked(formats: Sequence[str], size: int | str | None, executor: concur
     """Raise `ExportError` where shards are asked for in `formats` without any, or `size` is none."""
     if size is not None:
         size_of(size)
-    if "safetensors" not in formats and (size is not None or executor is not None):
+    if not set(SHARDED).intersection(formats) and (size is not None or executor is not None):
         raise ExportError(
-            "Only .safetensors is written in shards, and by several processes.",
+            "Only .safetensors and .pt are written in shards, and by several processes.",
             cause=f"The formats asked for are {printable(', '.join(formats), 200) or 'none'}. Nothing was changed.",
-            next_step="Add safetensors to the formats, or leave out the size of the shards (shard_size, --shards) and "
-            "the processes (executor, --workers).",
-            code="shards-without-safetensors",
+            next_step="Add one of these two to the formats, or leave out the size of the shards (shard_size, --shards) "
+            "and the processes (executor, --workers).",
+            code="no-format-in-shards",
         )
 
 
-def check_beside(folder: Path, names: Sequence[str]) -> None:
-    """Raise `ExportError` where `folder` has other .safetensors than `names`, which loaders would take for the model.
+def check_beside(folder: Path, names: Sequence[str], whole: str = "") -> None:
+    """Raise `ExportError` where `folder` has other files of a format among `names` that loaders would take for it.
 
-    They take model.safetensors before an index, and some take all shards that are there.
+    They take one file before an index, and some take all shards that are there. `whole` is the name of all in one file
+    where an export has none of its own for it.
     """
-    if _WHOLE not in names and INDEX not in names:
+    if whole:
+        _check_beside(folder, names, lambda name: name in (whole, whole + _INDEX) or _is_part(name, whole))
         return
+    for format in SHARDED:
+        if any(_is_of(name, format) for name in names):
+            _check_beside(folder, names, functools.partial(_is_of, format=format))
+
+
+def _check_beside(folder: Path, names: Sequence[str], is_of: Callable[[str], bool]) -> None:
     try:
         found = {entry.name for entry in os.scandir(folder)}
     except OSError:
         return
-    others = sorted(name for name in found - set(names) if name in (_WHOLE, INDEX) or is_shard(name))
+    others = sorted(name for name in found - set(names) if is_of(name))
     if others:
         more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
         raise ExportError(
-            f"{others[0]}{more} would stay beside the new files.",
+            f"{printable(others[0], 80)}{more} would stay beside the new files.",
             path=str(folder),
             cause="Loaders might take them for the model. Nothing was changed.",
             next_step="Remove them, or choose another folder.",
@@ -121,40 +140,77 @@ def check_beside(folder: Path, names: Sequence[str]) -> None:
         )
 
 
-def is_shard(name: str) -> bool:
-    """Whether a file of that name is one of several that an export wrote."""
-    return bool(_NAME.fullmatch(name))
+def _is_of(name: str, format: str) -> bool:
+    """Whether a file of that name is the model in that format, or a part of it."""
+    index = INDICES[format]
+    return name in (FORMATS[format], index, index.removesuffix(_INDEX)) or is_shard(name, format)
 
 
-def split(items: Sequence[Item], size: int) -> list[list[Item]]:
+def is_shard(name: str, format: str) -> bool:
+    """Whether a file of that name is one of several that an export in `format` wrote."""
+    return format in INDICES and _is_part(name, INDICES[format].removesuffix(_INDEX))
+
+
+def _is_part(name: str, whole: str) -> bool:
+    found = _SHARD.fullmatch(name)
+    return found is not None and found[1] + found[2] == whole
+
+
+def _shard_name(whole: str, n: int, count: int) -> str:
+    """That of shard `n`, from 1, of `count`."""
+    stem, suffix = os.path.splitext(whole)
+    return f"{stem}-{n:05}-of-{count:05}{suffix}"
+
+
+def split(items: Sequence[Item], size: int, *, keeps_storages: bool = False) -> list[list[Item]]:
     """The tensors of each shard, as huggingface_hub splits them.
 
     In their order; a new shard begins where the next tensor would pass `size`. One that is larger by itself gets a
-    shard of its own, and those around it stay together.
+    shard of its own, and those around it stay together. With `keeps_storages`, tied tensors stand where the first of
+    them does, and take its bytes alone.
     """
-    done: list[list[Item]] = []
-    open_: list[Item] = []
+    done: list[list[int]] = []
+    open_: list[int] = []
     nbytes = 0
-    for item in items:
-        if item.nbytes > size:
-            done.append([item])
+    for first, tied in _storages(items, keeps_storages=keeps_storages).items():
+        n = items[first].nbytes
+        if n > size:
+            done.append(tied)
             continue
-        if open_ and nbytes + item.nbytes > size:
+        if open_ and nbytes + n > size:
             done.append(open_)
             open_, nbytes = [], 0
-        open_.append(item)
-        nbytes += item.nbytes
-    return [*done, open_] if open_ or not done else done
+        open_ += tied
+        nbytes += n
+    if open_ or not done:
+        done.append(open_)
+    return [[items[place] for place in sorted(places)] for places in done]
+
+
+def stored_nbytes(items: Sequence[Item], format: str) -> int:
+    """Bytes that the tensors take in files of that format: tied ones once, where it keeps them so."""
+    storages = _storages(items, keeps_storages=format in _KEEPS_STORAGES)
+    return sum(items[first].nbytes for first in storages)
+
+
+def _storages(items: Sequence[Item], *, keeps_storages: bool) -> dict[int, list[int]]:
+    """The places of the tensors that stay together, by that of the first one."""
+    found: dict[int, list[int]] = {}
+    for place, first in enumerate(firsts(items) if keeps_storages else range(len(items))):
+        found.setdefault(first, []).append(place)
+    return found
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of a plan and their index; or one file, where all fits into it.
+    """The shards of a plan in one format and their index; or one file, where all fits into it.
 
     While they are written they lie in a hidden folder `kept`, which stays when the export does not get to its end: the
     same export, run again, takes the finished ones from there. `executor` writes them, or this process one by one.
     """
 
+    format: str
+    index: str
     items: tuple[Item, ...]
     tasks: tuple[Task, ...]
     files: tuple[WeightFile, ...]
@@ -162,16 +218,11 @@ class Shards:
     executor: concurrent.futures.Executor | None = None
     verifies: bool = True
 
-    @property
-    def format(self) -> str:
-        """The word it is asked for by."""
-        return "safetensors"
-
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Its files; the index is the last."""
         shards = tuple(file.name for file in self.files)
-        return shards if len(shards) == 1 else (*shards, INDEX)
+        return shards if len(shards) == 1 else (*shards, self.index)
 
     @cached_property
     def nbytes(self) -> int:
@@ -208,7 +259,7 @@ class Shards:
                 self._left(error)
                 raise
         if len(self.files) > 1:
-            (folder / INDEX).write_text(self._index(), encoding="ascii")
+            (folder / self.index).write_text(self._index(), encoding="ascii")
         return {name: crc for receipt in receipts for name, crc in receipt["crcs"].items()}
 
     def verify(self, folder: Path, crcs: Crcs, meter: Meter) -> None:
@@ -317,33 +368,39 @@ class Shards:
 
     def _index(self) -> str:
         where = {item.name: file.name for file in self.files for item in file.items}
-        index = {"metadata": {"total_size": self.nbytes}, "weight_map": where}
+        nbytes = stored_nbytes(self.items, self.format)
+        index = {"metadata": {"total_size": nbytes}, "weight_map": where}
         return json.dumps(index, indent=2, sort_keys=True) + "\n"
 
 
 def sharded(
+    format: str,
     plan: Plan,
     items: Sequence[Item],
     folder: Path,
     *,
+    name: str = "",
     size: int | str | None,
     executor: concurrent.futures.Executor | None = None,
     verifies: bool = True,
     metadata: Mapping[str, str] | None = None,
 ) -> Part:
-    """The .safetensors of `items`, tensors of `plan`, in shards of `size` bytes at most, for an export into `folder`.
+    """The `items`, tensors of `plan`, in shards of `size` bytes at most, for an export into `folder`.
 
-    What fits into one is one file, as without a size. `verifies` says whether what is written is read back. Raises
+    What fits into one is one file, as without a size. `name` is that of the file if it is one, and those of shards and
+    index come of it; unsaid, they are those of an export. `verifies` says whether what is written is read back. Raises
     `ExportError` where a tensor has no place in the format, or the executor's workers could not open the checkpoint.
     """
-    groups = [list(items)] if size is None else split(items, size_of(size))
+    keeps = format in _KEEPS_STORAGES
+    groups = [list(items)] if size is None else split(items, size_of(size), keeps_storages=keeps)
     if executor is None and len(groups) == 1:
-        return weight_file("safetensors", items, metadata=metadata)
+        return weight_file(format, items, name=name, metadata=metadata)
     count = len(groups)
-    names = [_WHOLE] if count == 1 else [f"model-{n:05}-of-{count:05}.safetensors" for n in range(1, count + 1)]
+    index = name + _INDEX if name else INDICES[format]
+    whole = index.removesuffix(_INDEX)
+    names = [name or FORMATS[format]] if count == 1 else [_shard_name(whole, n, count) for n in range(1, count + 1)]
     written = tuple(
-        weight_file("safetensors", group, name=name, metadata=metadata)
-        for name, group in zip(names, groups, strict=True)
+        weight_file(format, group, name=each, metadata=metadata) for each, group in zip(names, groups, strict=True)
     )
     checkpoint = plan.checkpoint
     marks = _marks(plan)
@@ -369,13 +426,14 @@ def sharded(
             mapping=None if is_plain else plan.mapping.to_json(),
             items=tuple((item.name, at[id(item.tensor)], item.transposed, item.cast) for item in file.items),
             metadata=dict(metadata or {}),
+            format=format,
             file=file.name,
             verify=verifies,
         )
         tasks.append(replace(task, digest=task.digest_with(known)))
     digest = hashlib.sha256("".join(task.digest for task in tasks).encode()).hexdigest()
-    kept = _place(folder) / f"{_prefix(folder)}{digest[:16]}"
-    return Shards(tuple(items), tuple(tasks), written, kept, executor, verifies)
+    kept = _place(folder) / f"{_prefix(folder / name)}{digest[:16]}"
+    return Shards(format, index, tuple(items), tuple(tasks), written, kept, executor, verifies)
 
 
 def kept_nbytes(parts: Sequence[object]) -> int:
@@ -385,9 +443,9 @@ def kept_nbytes(parts: Sequence[object]) -> int:
     )
 
 
-def remove_kept(folder: Path) -> None:
-    """Remove what stopped exports into `folder` have left to go on from. What cannot be removed stays."""
-    folder = folder.absolute()
+def remove_kept(out: Path) -> None:
+    """Remove what stopped exports into the folder `out`, or as that file, have left to go on from, where it can be."""
+    folder = out.absolute()
     for place in {folder, *folder.parents[:2]}:
         with contextlib.suppress(OSError):
             for entry in list(os.scandir(place)):

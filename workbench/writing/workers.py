@@ -54,6 +54,7 @@ class Task:
     mapping: dict[str, object] | None
     items: tuple[tuple[str, int, bool, str], ...]
     metadata: dict[str, str]
+    format: str
     file: str
     verify: bool
     digest: str = ""
@@ -93,7 +94,7 @@ def write_shard(task: Task) -> Receipt:
     receipt = finished(folder, task.file, task.digest, verify=task.verify, meter=meter)
     return receipt or write_items(
         folder,
-        files.weight_file("safetensors", _items(task), name=task.file, metadata=task.metadata),
+        files.weight_file(task.format, _items(task), name=task.file, metadata=task.metadata),
         task.digest,
         verify=task.verify,
         meter=meter,

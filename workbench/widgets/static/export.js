@@ -8,7 +8,7 @@ import { icon } from "./icons.js";
 import { bytes, plural } from "./text.js";
 
 /** @type {ExportCheck} */
-const UNCHECKED = { files: [], n_files: 0, nbytes: 0, n_replaced: 0, n_tied: 0, problem: "" };
+const UNCHECKED = { files: [], n_files: 0, nbytes: 0, n_replaced: 0, n_tied: 0, problem: "", is_known: true };
 
 /** So many tensors are looked through only when it is quiet. */
 const LARGE = 3000;
@@ -31,7 +31,7 @@ export function createExport(app) {
   let typed = false;
   let starting = false;
   let check = UNCHECKED;
-  /** Of what `check` tells: folder, options and revision. */
+  /** Of what `check` tells: folder, options, revision, and how much was known. */
   let checked = "";
   let visible = false;
   let block = "";
@@ -41,7 +41,7 @@ export function createExport(app) {
 
   const name = () => folder.value.trim();
   const isRunning = () => app.job().state === "running";
-  const wanted = () => JSON.stringify([name(), files.options(), app.revision()]);
+  const wanted = () => JSON.stringify([name(), files.options(), app.revision(), app.foreseen()]);
   async function look() {
     const now = wanted();
     if (!name() || app.summary().state !== "open" || now === checked) return words();
@@ -112,7 +112,8 @@ export function createExport(app) {
     set(go, "title", why || null);
     const isBad = problem !== "" && !app.summary().blocked;
     note.classList.toggle("wb-red", isBad);
-    note.textContent = isBad ? problem : replaced ? `${plural(replaced, "file")} will be replaced` : check.nbytes ? `${bytes(check.nbytes)} in all` : "";
+    const size = replaced ? `${plural(replaced, "file")} will be replaced` : check.nbytes ? `${bytes(check.nbytes)} in all` : "";
+    note.textContent = isBad ? problem : check.is_known || why ? size : `${size}${size ? "; " : ""}checking whether the formats can hold it…`;
     note.classList.toggle("wb-quiet", !isBad && !replaced);
     note.hidden = note.textContent === "" || isRunning();
     set(folder, "aria-invalid", isBad ? "true" : null);
@@ -130,8 +131,7 @@ export function createExport(app) {
     told = "";
     words();
     try {
-      const options = { folder: name(), ...files.options() };
-      await app.run("export", { ...options, overwrite: check.n_replaced > 0 });
+      await app.run("export", { folder: name(), ...files.options(), formats: files.possible(check), overwrite: check.n_replaced > 0 });
     } catch (fault) {
       // The end of a job is shown by all views, from the trait; this one did not begin.
       const { state, error } = app.job();

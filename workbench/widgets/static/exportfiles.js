@@ -59,7 +59,7 @@ export function createFiles(app, changed) {
 
   /** Options of a format stand there while it is ticked. */
   function fit() {
-    shardsLine.hidden = !ticked?.has("safetensors");
+    shardsLine.hidden = !ticked?.has("safetensors") && !ticked?.has("pt");
     precision.el.hidden = !ticked?.has("mpk");
   }
 
@@ -67,6 +67,8 @@ export function createFiles(app, changed) {
     el,
     /** @returns {ExportOptions} */
     options: () => ({ formats: [...(ticked ?? app.summary().export.formats)], ties: ties.field.value, precision: precision.field.value, shard_size: shards.value.trim() }),
+    /** The formats whose boxes show a tick. @param {ExportCheck} check */
+    possible: (check) => [...(ticked ?? [])].filter((format) => !check.files.some((line) => line.format === format && line.problem)),
     /** @param {ExportCheck} check */
     show(check) {
       ties.el.hidden = check.n_tied === 0;

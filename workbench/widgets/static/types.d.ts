@@ -157,6 +157,7 @@ export interface ExportCheck {
   n_replaced: number;
   n_tied: number;
   problem: string;
+  is_known: boolean; // false while a large plan is looked through for what the formats refuse
 }
 export interface ExportAnswer { folder: string; paths: string[]; nbytes: number; code: string; changes: string[]; n_changes: number }
 export interface FixAnswer { path: string; n_tensors: number; nbytes: number; left_out: string[] }
@@ -244,6 +245,7 @@ export interface App {
   /** Starts a job; resolves with its result, rejects with what went wrong ("cancelled" too) or with why it did not start. */
   run: Run;
   job(): JobFacts;
+  foreseen(): number; // raised when it is known what an export would be refused for
   signal: AbortSignal;
   root: HTMLElement;
   summary(): Summary;

@@ -27,6 +27,7 @@ function render({ model, el, signal: outer }) {
     ask: wire.ask,
     run: wire.run,
     job: () => model.get("job"),
+    foreseen: () => model.get("foreseen"),
     signal,
     root,
     summary: () => model.get("summary"),
@@ -143,7 +144,7 @@ function render({ model, el, signal: outer }) {
     if (!waiting) queueMicrotask(update);
     waiting = true;
   };
-  const traits = ["change:revision", "change:summary", "change:rules", "change:table", "change:findings", "change:changed"];
+  const traits = ["change:revision", "change:summary", "change:rules", "change:table", "change:findings", "change:foreseen", "change:changed"];
   for (const trait of traits) model.on(trait, changed);
   // Ten times a second while something is written: only what says how far it is.
   const worked = () => {
