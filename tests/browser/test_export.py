@@ -249,7 +249,7 @@ def test_ties_are_not_asked_about_where_nothing_is_tied(lab: LabPage) -> None:
     expect(view.get_by_label("Tied tensors")).to_be_hidden()
 
 
-def test_safetensors_are_split_into_shards_of_a_size_that_is_typed(lab: LabPage, tmp_path: Path) -> None:
+def test_weights_are_split_into_shards_of_a_size_that_is_typed(lab: LabPage, tmp_path: Path) -> None:
     made = weights(lab.server, "split.safetensors")
     lab.notebook_on("split.safetensors")
     view = panel(lab.workbench())
@@ -266,18 +266,46 @@ def test_safetensors_are_split_into_shards_of_a_size_that_is_typed(lab: LabPage,
     field.press("Enter")
     expect(view.locator("[data-format=safetensors]")).to_contain_text("in shards of 1.10 MB at most")
     expect(button(view)).not_to_have_text(before)
+    view.get_by_label("pytorch_model.bin.index.json").check()
+    expect(view.locator("[data-format=pt]")).to_contain_text("in shards of 1.10 MB at most")
     view.get_by_label("Folder", exact=True).fill("split")
     picture(lab, "export-shards", tmp_path)
     button(view).click()
     expect(view.get_by_text('wb.load_export("split")')).to_be_visible()
-    index = json.loads((lab.server.root / "split" / "model.safetensors.index.json").read_text("utf-8"))["weight_map"]
-    assert set(index) == set(made)
-    assert len(set(index.values())) == 4
-    for key, shard in index.items():
-        assert np.array_equal(load_file(lab.server.root / "split" / shard)[key], made[key])
+    for name, load in (("model.safetensors", load_file), ("pytorch_model.bin", torch().load)):
+        index = json.loads((lab.server.root / "split" / f"{name}.index.json").read_text("utf-8"))["weight_map"]
+        assert set(index) == set(made)
+        assert len(set(index.values())) == 4
+        for key, shard in index.items():
+            assert np.array_equal(np.asarray(load(lab.server.root / "split" / shard)[key]), made[key])
 
+    view.locator("[data-format=pt] input").uncheck()
+    expect(field).to_be_visible()
     view.get_by_label("model.safetensors").first.uncheck()
     expect(field).to_be_hidden()
+    assert lab.errors == []
+
+
+def test_what_a_format_cannot_hold_of_thousands_of_tensors_is_told_before_export_is_pressed(
+    lab: LabPage, tmp_path: Path
+) -> None:
+    th = torch()
+    names = ["layers.0.we\0ight", *(f"layers.{n}.weight" for n in range(1, 4_000))]
+    th.save({name: th.zeros(2) for name in names}, lab.server.root / "thousands.pt")
+    lab.notebook_on("thousands.pt")
+    view = panel(lab.workbench())
+    refused = view.locator("[data-format=npz]")
+    expect(refused).to_contain_text("One tensor cannot be held by an .npz file.")
+    expect(view.get_by_label("model.npz")).not_to_be_checked()
+    refused.locator("summary").click()
+    expect(refused).to_contain_text("npz ends a name at its first NUL character")
+    picture(lab, "export-refused-of-many", tmp_path)
+    view.get_by_label("Folder", exact=True).fill("thousands")
+    button(view).click()
+    expect(view.get_by_text('wb.load_export("thousands")')).to_be_visible()
+    written = {path.name for path in (lab.server.root / "thousands").iterdir()}
+    assert "model.npz" not in written
+    assert len(load_file(lab.server.root / "thousands" / "model.safetensors")) == len(names)
     assert lab.errors == []
 
 

@@ -48,7 +48,7 @@ _MAX_ZIP_NAME: Final = 65_535
 _NPY: Final = ".npy"
 _ALIGNMENT: Final = 64
 """Of entries and, as the headers of .npy are a multiple of it too, of values."""
-_WHERE: Final = "the files of an export"
+_WHERE: Final = {"safetensors": "a .safetensors file", "npz": "an .npz file"}
 
 
 def npz_dtype(dtype: DType) -> str | None:
@@ -60,8 +60,10 @@ def npz_dtype(dtype: DType) -> str | None:
 
 def check(items: Sequence[Item], formats: Collection[str] = ("npz", "safetensors")) -> None:
     """Raise `ExportError`, naming each tensor, where a value or a name has no place in one of the formats."""
-    refusals = [_REFUSALS[name] for name in ("safetensors", "npz") if name in formats]
-    check_each(items, lambda item: next(filter(None, (refusal(item) for refusal in refusals)), ""), _WHERE)
+    asked = [name for name in _WHERE if name in formats]
+    refusals = [_REFUSALS[name] for name in asked]
+    where = " or ".join(_WHERE[name] for name in asked)
+    check_each(items, lambda item: next(filter(None, (refusal(item) for refusal in refusals)), ""), where)
 
 
 def write_npz(items: Iterable[Item], file: IO[bytes]) -> dict[str, int]:
