@@ -123,6 +123,7 @@ def test_under_anything_else_is_an_error_that_lists_the_candidates(key: str) -> 
     with pytest.raises(WorkbenchError, match=r"'model' \(2 tensors\), 'optimizer' \(1 tensor\)") as caught:
         nested().under(key)
     assert caught.value.code == "top-level-key"
+    assert ("There is no" in caught.value.title) == (key == "x")
 
 
 def test_the_repr_is_a_title_and_aligned_rows() -> None:

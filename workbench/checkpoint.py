@@ -162,8 +162,10 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
             listed = ", ".join(
                 f"{printable(each.key, 80)!r} ({count_text(each.n_tensors, 'tensor')})" for each in candidates[:8]
             )
+            shown = repr(printable(top_level_key, 80))
+            is_there = isinstance(self.tree, Dict) and any(key == top_level_key for key, _ in self.tree.pairs)
             raise WorkbenchError(
-                f"There is no top-level key {printable(top_level_key, 80)!r}.",
+                f"No tensors lie below the key {shown}." if is_there else f"There is no top-level key {shown}.",
                 path=self.path,
                 cause=f"Those with tensors are {listed}." if listed else "The tensors of this file lie at its top.",
                 next_step="Choose one of them, or none for all tensors." if listed else "Leave the top-level key out.",

@@ -111,10 +111,10 @@ def test_without_a_framework_no_version_of_burn_is_blamed_and_the_one_taken_is_t
 
 def test_names_that_no_model_can_hold_are_refused_with_a_way_out_that_convert_has_not(tmp_path):
     torch().save({"a": torch().ones(2), "a.b": torch().ones(2)}, tmp_path / "prefix.pt")
-    said = fault("convert", tmp_path / "prefix.pt", tmp_path / "out.npz", exits=1)
+    said = fault("convert", tmp_path / "prefix.pt", tmp_path / "out.bpk", exits=1)
     assert "prefix.pt" in said
     assert "workbench export --rule" in said
-    assert not (tmp_path / "out.npz").exists()
+    assert not (tmp_path / "out.bpk").exists()
 
 
 @pytest.mark.parametrize("command", ["convert", "export", "fix"])
@@ -187,3 +187,20 @@ def test_a_file_that_is_there_is_called_by_its_name(tmp_path):
     said = fault("convert", NET, tmp_path / "out.npz")
     assert said.startswith("Error: out.npz: This exists already.")
     assert (tmp_path / "out.npz").read_bytes() == b"mine"
+
+
+def test_a_tensor_named_as_the_parent_of_another_is_kept_where_names_are_flat(tmp_path):
+    made = {"a": torch().zeros(3), "a.b": torch().ones(2)}
+    torch().save(made, tmp_path / "flat.pt")
+    workbench("convert", tmp_path / "flat.pt", tmp_path / "flat.safetensors")
+    read = safetensors.numpy.load_file(tmp_path / "flat.safetensors")
+    assert {key: array.tolist() for key, array in read.items()} == {"a": [0, 0, 0], "a.b": [1, 1]}
+
+
+@pytest.mark.parametrize("out", [".", "/", ".."])
+def test_a_folder_is_no_name_for_what_is_written(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(wb.ExportError) as caught:
+        wb.convert(NET, out)
+    assert caught.value.code == "no-file-name"
+    assert list(tmp_path.iterdir()) == []

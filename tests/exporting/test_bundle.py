@@ -376,6 +376,14 @@ def test_load_export_refuses_a_mapping_that_does_not_fit(exported, tamper):
         wb.load_export(exported)
 
 
+def test_an_empty_name_is_not_taken_for_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = wb.Mapping().plan(checkpoint_of(tmp_path / "x.safetensors", {"w": values("int8", (2,))}))
+    with pytest.raises(wb.ExportError, match="needs the name of a folder"):
+        wb.export(plan, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", "\xff", "[" * 100_000])
 def test_load_export_refuses_what_is_no_mapping(exported, text):
     (exported / "mapping.json").write_text(text, "latin-1")

@@ -86,6 +86,12 @@ def export(
 
     `progress` is called with a `Progress` now and then; where `cancel` says yes, `ExportCancelled` is raised.
     """
+    if not os.fspath(folder):
+        raise ExportError(
+            "An export needs the name of a folder, and this one is empty.",
+            next_step='Name one; the current folder is ".".',
+            code="no-folder",
+        )
     folder = Path(folder)
     is_packed = archive.is_archive(folder)
     contents = Contents(plan, ties)

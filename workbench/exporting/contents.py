@@ -46,17 +46,21 @@ class Content:
 
 
 class Contents:
-    """What an export of `plan` holds, by format. Raises `CollisionError` while two tensors claim one name."""
+    """What an export of `plan` holds, by format. Raises `CollisionError` while two tensors claim one name.
 
-    def __init__(self, plan: Plan, ties: Ties = "twice") -> None:
+    So does one tensor that has the name of others' parent, unless the names are `flat`, to be nested by nobody.
+    """
+
+    def __init__(self, plan: Plan, ties: Ties = "twice", *, flat: bool = False) -> None:
         if ties not in ("twice", "once"):
             raise ExportError(
                 f"Tied tensors are written once or twice, not {printable(repr(ties), 40)}.",
                 next_step="Choose one of them.",
                 code="export-ties",
             )
-        if plan.collisions:
-            raise _blocked(plan.collisions)
+        collisions = [each for each in plan.collisions if not flat or each.kind == "same"]
+        if collisions:
+            raise _blocked(collisions)
         self.plan = plan
         self.ties: Ties = ties
 

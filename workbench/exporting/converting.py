@@ -84,6 +84,13 @@ def convert(
     3
     """
     path = Path(out)
+    if path.name in ("", ".."):
+        raise ExportError(
+            "This is a folder to write into, and convert wants the name of what it writes.",
+            path=os.fspath(out),
+            next_step="Name a file in it, by the ending of what it is to be: net.safetensors.",
+            code="no-file-name",
+        )
     format = ENDINGS.get(path.suffix.lower())
     if format is None:
         raise ExportError(
@@ -101,7 +108,7 @@ def convert(
     mapping = Mapping(burn=burn, top_level_key=top_level_key, reindex=reindex)
     plan = mapping.plan(checkpoint, _target(target, burn))
     try:
-        contents = Contents(plan)
+        contents = Contents(plan, flat=format not in BURN_LAYOUT)
         part = _part(contents, plan, format, path, precision, shard_size, verify)
     except CollisionError as error:
         error.path = checkpoint.path
