@@ -45,7 +45,7 @@ test: $(VENV)/installed-test
 	@.ci/need browser || test -z "$$CI"
 	@failed=0; \
 	if .ci/need cargo; then \
-		echo "Burn's crates, built once into a cache (some twelve minutes)"; \
+		echo "Burn's crates, built once into a cache (four to twelve minutes)"; \
 		$(BIN)/python -m tests.burn.oracle || failed=1; \
 	elif test -n "$$CI"; then failed=1; fi; \
 	echo "pytest"; $(BIN)/python -m pytest -n $(WORKERS) --ignore tests/browser || failed=1; \

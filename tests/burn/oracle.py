@@ -1,6 +1,6 @@
 """Real Burn, asked in JSON: small Cargo projects on the published crates, built once into a cache.
 
-`python -m tests.burn.oracle` builds all of them (about twelve minutes of two cores from nothing). The cache is
+`python -m tests.burn.oracle` builds all of them (four to twelve minutes of two cores from nothing). The cache is
 ``~/.cache/checkpoint-workbench/burn``, or what WORKBENCH_BURN_CACHE names.
 """
 
