@@ -183,6 +183,11 @@ class LabPage:
         self.errors.clear()
         self.dialogs.clear()
 
+    def picture(self, name: str) -> None:
+        """Keeps what is to be seen, where WORKBENCH_PICTURES names a folder for it."""
+        if folder := os.environ.get("WORKBENCH_PICTURES"):
+            self.page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
+
     def run_all(self) -> None:
         """Runs every cell and waits for the last one."""
         self.command("notebook:run-all-cells")

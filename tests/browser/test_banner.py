@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +14,6 @@ from tests.oracles import torch
 
 if TYPE_CHECKING:
     from conftest import LabPage
-
-
-def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("WORKBENCH_PICTURES", tmp_path))
-    lab.page.screenshot(path=folder / f"{name}.png", animations="disabled")
 
 
 def whole_model(lab: LabPage, name: str):
@@ -35,7 +29,7 @@ def banner(lab: LabPage):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_banner_of_a_whole_model_is_reached_by_tab_and_turns_into_what_was_written(
-    lab: LabPage, tmp_path: Path, theme: str
+    lab: LabPage, theme: str
 ) -> None:
     model = whole_model(lab, f"banner_{theme}.pt")
     lab.notebook_on(f"banner_{theme}.pt")
@@ -44,7 +38,7 @@ def test_the_banner_of_a_whole_model_is_reached_by_tab_and_turns_into_what_was_w
     expect(banner(lab)).to_contain_text("This file holds the whole model, not its state_dict.")
     expect(banner(lab)).to_contain_text(f'torch.save(model.state_dict(), "banner_{theme}.pt")')
     assert banner(lab).bounding_box()["height"] >= 44
-    picture(lab, f"banner-{theme}", tmp_path)
+    lab.picture(f"banner-{theme}")
 
     view.focus()
     keyboard.press("Tab")
@@ -53,13 +47,13 @@ def test_the_banner_of_a_whole_model_is_reached_by_tab_and_turns_into_what_was_w
     field = banner(lab).get_by_label("File to write")
     expect(field).to_be_focused()
     expect(field).to_have_value(f"banner_{theme}.state_dict.safetensors")
-    picture(lab, f"banner-form-{theme}", tmp_path)
+    lab.picture(f"banner-form-{theme}")
     field.fill(f"banner_{theme}.state_dict.pt")
     keyboard.press("Enter")
     expect(banner(lab)).to_contain_text("read back and equal")
     expect(banner(lab)).not_to_contain_text("not its state_dict")
     expect(banner(lab).get_by_role("button", name="Open it")).to_be_focused()
-    picture(lab, f"banner-written-{theme}", tmp_path)
+    lab.picture(f"banner-written-{theme}")
     written = torch().load(lab.server.root / f"banner_{theme}.state_dict.pt", weights_only=True)
     assert list(written) == list(model.state_dict())
 
@@ -81,7 +75,7 @@ def test_a_closed_banner_stays_a_finding_and_gives_the_focus_to_the_table(lab: L
     expect(banner(lab)).to_be_hidden()
 
 
-def test_of_two_models_one_is_chosen_in_the_form(lab: LabPage, tmp_path: Path) -> None:
+def test_of_two_models_one_is_chosen_in_the_form(lab: LabPage) -> None:
     nn = torch().nn
     ema = nn.Linear(2, 4)
     torch().save({"model": nn.Linear(2, 3), "ema": ema}, lab.server.root / "two_models.pt")
@@ -89,7 +83,7 @@ def test_of_two_models_one_is_chosen_in_the_form(lab: LabPage, tmp_path: Path) -
     expect(banner(lab)).to_contain_text("model holds a whole model; ema holds another.")
     banner(lab).get_by_role("button", name="Write the state_dict").click()
     banner(lab).get_by_label("Whose state_dict").select_option("ema")
-    picture(lab, "banner-two", tmp_path)
+    lab.picture("banner-two")
     banner(lab).get_by_role("button", name="Write", exact=True).click()
     expect(banner(lab)).to_contain_text("read back and equal")
     written = lab.server.root / "two_models.state_dict.safetensors"
@@ -103,20 +97,20 @@ class Evil:
         return os.system, ("touch was_run",)
 
 
-def test_code_in_the_pickle_is_said_first_and_was_not_run(lab: LabPage, tmp_path: Path) -> None:
+def test_code_in_the_pickle_is_said_first_and_was_not_run(lab: LabPage) -> None:
     torch().save({"w": torch().ones(2), "<img src=x onerror=alert(1)>": Evil()}, lab.server.root / "evil.pt")
     lab.notebook_on("evil.pt")
     expect(banner(lab)).to_contain_text("Loading this with PyTorch would run posix.system.")
     expect(banner(lab)).to_contain_text("Nothing was run here.")
-    picture(lab, "banner-danger", tmp_path)
+    lab.picture("banner-danger")
     assert not (lab.server.root / "was_run").exists()
     assert lab.dialogs == []
 
 
-def test_a_nested_file_is_read_below_its_key_by_the_banner(lab: LabPage, tmp_path: Path) -> None:
+def test_a_nested_file_is_read_below_its_key_by_the_banner(lab: LabPage) -> None:
     lab.notebook_on("net_nested.pt")
     view = lab.workbench()
-    picture(lab, "banner-nested", tmp_path)
+    lab.picture("banner-nested")
     banner(lab).get_by_role("button", name="Read below my_state_dict").click()
     expect(view.get_by_label("Top-level key")).to_have_value("my_state_dict")
     expect(banner(lab)).to_be_hidden()
@@ -140,7 +134,7 @@ def test_trouble_takes_the_place_of_the_banner_and_gives_it_back(lab: LabPage) -
 
 
 @pytest.mark.parametrize(("width", "theme"), [(2100, "light"), (1000, "dark"), (760, "light")])
-def test_the_banner_fits_every_width(lab: LabPage, tmp_path: Path, width: int, theme: str) -> None:
+def test_the_banner_fits_every_width(lab: LabPage, width: int, theme: str) -> None:
     whole_model(lab, f"wide_{width}.pt")
     lab.page.set_viewport_size({"width": width, "height": 900})
     lab.notebook_on(f"wide_{width}.pt")
@@ -150,7 +144,7 @@ def test_the_banner_fits_every_width(lab: LabPage, tmp_path: Path, width: int, t
     assert banner(lab).evaluate("node => node.scrollWidth <= node.clientWidth")
     expect(banner(lab).get_by_role("button", name="Write the state_dict…")).to_be_in_viewport(ratio=1)
     expect(banner(lab).get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
-    picture(lab, f"banner-{width}", tmp_path)
+    lab.picture(f"banner-{width}")
 
 
 def test_the_counts_in_the_header_show_the_findings_of_one_severity(lab: LabPage) -> None:
@@ -167,7 +161,7 @@ def test_the_counts_in_the_header_show_the_findings_of_one_severity(lab: LabPage
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_file_that_changed_on_disk_is_told_and_opened_again_or_kept(lab: LabPage, tmp_path: Path, theme: str) -> None:
+def test_a_file_that_changed_on_disk_is_told_and_opened_again_or_kept(lab: LabPage, theme: str) -> None:
     path = lab.server.root / f"changed_{theme}.safetensors"
     save_file({"conv.a": np.ones(2, np.float32), "conv.b": np.ones(3, np.float32)}, path)
     lab.notebook_on(path.name)
@@ -185,7 +179,7 @@ def test_a_file_that_changed_on_disk_is_told_and_opened_again_or_kept(lab: LabPa
     view.get_by_role("row", name="conv.b, ").click()
     expect(changed).to_contain_text(f"{path.name} changed on disk")
     expect(changed).to_contain_text("The table shows the old one.")
-    picture(lab, f"banner-changed-{theme}", tmp_path)
+    lab.picture(f"banner-changed-{theme}")
     changed.get_by_role("button", name="Keep").press("Enter")
     expect(changed).to_be_hidden()
     expect(view.locator('[role="treegrid"] :focus')).to_have_count(1)

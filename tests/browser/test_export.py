@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -48,11 +47,6 @@ pub struct Net<B: Backend> {
 """
 
 
-def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("WORKBENCH_PICTURES", tmp_path))
-    lab.page.screenshot(path=folder / f"{name}.png", animations="disabled")
-
-
 def weights(server: LabServer, name: str, dtype: type = np.float32) -> dict[str, np.ndarray]:
     """Four megabytes in eight tensors, in the file `name`."""
     made = {f"layers.{n}.weight": np.full((64, 2048), n, dtype) for n in range(8)}
@@ -86,7 +80,7 @@ def button(panel: Locator) -> Locator:
     return panel.locator(".wb-exportline .wb-primary")
 
 
-def test_ticked_files_are_counted_measured_and_written(lab: LabPage, tmp_path: Path) -> None:
+def test_ticked_files_are_counted_measured_and_written(lab: LabPage) -> None:
     lab.notebook_on("net_prefixed.pt")
     view = panel(lab.workbench())
     npz = view.get_by_label("model.npz")
@@ -104,11 +98,11 @@ def test_ticked_files_are_counted_measured_and_written(lab: LabPage, tmp_path: P
     assert "ticked/model.safetensors" in view.locator(".wb-paths").inner_text()
     assert (lab.server.root / "ticked" / "model.safetensors").exists()
     assert not (lab.server.root / "ticked" / "model.npz").exists()
-    picture(lab, "export-done", tmp_path)
+    lab.picture("export-done")
     assert lab.errors == []
 
 
-def test_a_running_export_tells_its_progress_and_goes_on_while_one_works(lab: LabPage, tmp_path: Path) -> None:
+def test_a_running_export_tells_its_progress_and_goes_on_while_one_works(lab: LabPage) -> None:
     made = weights(lab.server, "held.safetensors")
     view = held_notebook(lab, "held.safetensors", 2_500_000)
     shown = panel(view)
@@ -120,7 +114,7 @@ def test_a_running_export_tells_its_progress_and_goes_on_while_one_works(lab: La
     expect(view.locator(".wb-status")).to_contain_text("exporting ")
     expect(shown.get_by_text("Cancelling leaves the folder as it was.")).to_be_visible()
     assert not (lab.server.root / "held").exists()
-    picture(lab, "export-running", tmp_path)
+    lab.picture("export-running")
 
     # The kernel answers meanwhile: a rule is typed, and the table follows.
     view.get_by_role("row").nth(1).click()
@@ -136,7 +130,7 @@ def test_a_running_export_tells_its_progress_and_goes_on_while_one_works(lab: La
     assert lab.errors == []
 
 
-def test_cancel_leaves_the_folder_as_it_was(lab: LabPage, tmp_path: Path) -> None:
+def test_cancel_leaves_the_folder_as_it_was(lab: LabPage) -> None:
     weights(lab.server, "stopped.safetensors")
     folder = lab.server.root / "stopped"
     folder.mkdir(exist_ok=True)
@@ -155,11 +149,11 @@ def test_cancel_leaves_the_folder_as_it_was(lab: LabPage, tmp_path: Path) -> Non
     expect(button(shown)).to_be_focused()
     assert [path.name for path in folder.iterdir()] == ["model.npz"]
     assert (folder / "model.npz").read_text() == "mine"
-    picture(lab, "export-cancelled", tmp_path)
+    lab.picture("export-cancelled")
     assert lab.errors == []
 
 
-def test_files_that_are_there_are_replaced_only_when_it_was_said(lab: LabPage, tmp_path: Path) -> None:
+def test_files_that_are_there_are_replaced_only_when_it_was_said(lab: LabPage) -> None:
     lab.notebook_on("net_prefixed.pt")
     view = panel(lab.workbench())
     view.get_by_label("Folder", exact=True).fill("twice")
@@ -168,12 +162,12 @@ def test_files_that_are_there_are_replaced_only_when_it_was_said(lab: LabPage, t
     n = len(list((lab.server.root / "twice").iterdir()))
     expect(button(view)).to_have_text(f"Replace {n} files")
     expect(view.get_by_text(f"{n} files will be replaced")).to_be_visible()
-    picture(lab, "export-replaces", tmp_path)
+    lab.picture("export-replaces")
     button(view).click()
     expect(view.get_by_text(f"Wrote {n} files")).to_be_visible()
 
 
-def test_a_blocked_export_says_why_and_offers_the_ways_out(lab: LabPage, tmp_path: Path) -> None:
+def test_a_blocked_export_says_why_and_offers_the_ways_out(lab: LabPage) -> None:
     lab.notebook_on("net_prefixed.pt")
     view = lab.workbench()
     shown = panel(view)
@@ -187,7 +181,7 @@ def test_a_blocked_export_says_why_and_offers_the_ways_out(lab: LabPage, tmp_pat
     )
     button(shown).focus()
     expect(button(shown)).to_be_focused()
-    picture(lab, "export-blocked", tmp_path)
+    lab.picture("export-blocked")
     shown.get_by_role("button", name="Skip conv.conv2.weight").click()
     expect(shown.get_by_text("Export is blocked")).to_be_hidden()
     expect(view.get_by_role("button", name="Skipped 1")).to_be_visible()
@@ -249,7 +243,7 @@ def test_ties_are_not_asked_about_where_nothing_is_tied(lab: LabPage) -> None:
     expect(view.get_by_label("Tied tensors")).to_be_hidden()
 
 
-def test_weights_are_split_into_shards_of_a_size_that_is_typed(lab: LabPage, tmp_path: Path) -> None:
+def test_weights_are_split_into_shards_of_a_size_that_is_typed(lab: LabPage) -> None:
     made = weights(lab.server, "split.safetensors")
     lab.notebook_on("split.safetensors")
     view = panel(lab.workbench())
@@ -269,7 +263,7 @@ def test_weights_are_split_into_shards_of_a_size_that_is_typed(lab: LabPage, tmp
     view.get_by_label("pytorch_model.bin.index.json").check()
     expect(view.locator("[data-format=pt]")).to_contain_text("in shards of 1.10 MB at most")
     view.get_by_label("Folder", exact=True).fill("split")
-    picture(lab, "export-shards", tmp_path)
+    lab.picture("export-shards")
     button(view).click()
     expect(view.get_by_text('wb.load_export("split")')).to_be_visible()
     for name, load in (("model.safetensors", load_file), ("pytorch_model.bin", torch().load)):
@@ -286,9 +280,7 @@ def test_weights_are_split_into_shards_of_a_size_that_is_typed(lab: LabPage, tmp
     assert lab.errors == []
 
 
-def test_what_a_format_cannot_hold_of_thousands_of_tensors_is_told_before_export_is_pressed(
-    lab: LabPage, tmp_path: Path
-) -> None:
+def test_what_a_format_cannot_hold_of_thousands_of_tensors_is_told_before_export_is_pressed(lab: LabPage) -> None:
     th = torch()
     names = ["layers.0.we\0ight", *(f"layers.{n}.weight" for n in range(1, 4_000))]
     th.save({name: th.zeros(2) for name in names}, lab.server.root / "thousands.pt")
@@ -299,7 +291,7 @@ def test_what_a_format_cannot_hold_of_thousands_of_tensors_is_told_before_export
     expect(view.get_by_label("model.npz")).not_to_be_checked()
     refused.locator("summary").click()
     expect(refused).to_contain_text("npz ends a name at its first NUL character")
-    picture(lab, "export-refused-of-many", tmp_path)
+    lab.picture("export-refused-of-many")
     view.get_by_label("Folder", exact=True).fill("thousands")
     button(view).click()
     expect(view.get_by_text('wb.load_export("thousands")')).to_be_visible()
@@ -309,9 +301,7 @@ def test_what_a_format_cannot_hold_of_thousands_of_tensors_is_told_before_export
     assert lab.errors == []
 
 
-def test_an_mpk_says_what_it_lacks_and_is_written_in_half_precision_when_it_has_it(
-    lab: LabPage, tmp_path: Path
-) -> None:
+def test_an_mpk_says_what_it_lacks_and_is_written_in_half_precision_when_it_has_it(lab: LabPage) -> None:
     lab.notebook_on("net.pt")
     view = lab.workbench()
     shown = panel(view)
@@ -325,7 +315,7 @@ def test_an_mpk_says_what_it_lacks_and_is_written_in_half_precision_when_it_has_
     view.get_by_label("For which Burn").select_option("0.21")
     expect(line).to_contain_text("The structs of the model are not known")
     expect(line).to_contain_text("Give the Rust source of the model as target")
-    picture(lab, "export-mpk-blocked", tmp_path)
+    lab.picture("export-mpk-blocked")
     view.get_by_role("tab", name="Target").click()
     view.get_by_label("Target", exact=True).locator("visible=true").last.fill(STRUCT)
     view.get_by_role("button", name="Use this target").click()
@@ -338,7 +328,7 @@ def test_an_mpk_says_what_it_lacks_and_is_written_in_half_precision_when_it_has_
     shown.get_by_label(".mpk floats").select_option("half")
     expect(line).to_contain_text("68 B")
     shown.get_by_label("Folder", exact=True).fill("record")
-    picture(lab, "export-mpk", tmp_path)
+    lab.picture("export-mpk")
     button(shown).click()
     expect(shown.get_by_text('wb.load_export("record")')).to_be_visible()
     record = wb.open(lab.server.root / "record" / "model.mpk")
@@ -349,13 +339,13 @@ def test_an_mpk_says_what_it_lacks_and_is_written_in_half_precision_when_it_has_
     assert lab.errors == []
 
 
-def test_a_folder_that_ends_in_zip_is_one_file(lab: LabPage, tmp_path: Path) -> None:
+def test_a_folder_that_ends_in_zip_is_one_file(lab: LabPage) -> None:
     lab.notebook_on("net_prefixed.pt")
     view = panel(lab.workbench())
     view.get_by_label("Folder", exact=True).fill("packed.zip")
     button(view).click()
     expect(view.get_by_text('wb.load_export("packed.zip")')).to_be_visible()
-    picture(lab, "export-zip", tmp_path)
+    lab.picture("export-zip")
     with zipfile.ZipFile(lab.server.root / "packed.zip") as packed:
         assert packed.testzip() is None
         names = {Path(name).name for name in packed.namelist()}
@@ -366,7 +356,7 @@ def test_a_folder_that_ends_in_zip_is_one_file(lab: LabPage, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "high-contrast", "forced-colors", "narrow"])
-def test_the_panel_in_each_theme_and_narrow(lab: LabPage, tmp_path: Path, look) -> None:
+def test_the_panel_in_each_theme_and_narrow(lab: LabPage, look) -> None:
     weights(lab.server, f"look-{look}.safetensors")
     if look == "narrow":
         lab.page.set_viewport_size({"width": 980, "height": 900})
@@ -380,10 +370,10 @@ def test_the_panel_in_each_theme_and_narrow(lab: LabPage, tmp_path: Path, look) 
         lab.page.emulate_media(forced_colors="active")
     shown = panel(view)
     expect(button(shown)).to_contain_text("files")
-    picture(lab, f"export-{look}", tmp_path)
+    lab.picture(f"export-{look}")
     button(shown).click()
     expect(shown.get_by_text("written", exact=True).first).to_be_visible()
-    picture(lab, f"export-running-{look}", tmp_path)
+    lab.picture(f"export-running-{look}")
     bar = shown.get_by_role("progressbar")
     assert bar.evaluate("(el) => el.firstElementChild.getBoundingClientRect().width") > 0
     shown.get_by_role("button", name="Cancel").click()

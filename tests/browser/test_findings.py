@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,13 +19,8 @@ BURN_ERROR = (
 )
 
 
-def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("WORKBENCH_PICTURES", tmp_path))
-    lab.page.screenshot(path=folder / f"{name}.png", animations="disabled")
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_pasted_burn_error_is_answered_with_the_rule_that_ends_it(lab: LabPage, tmp_path: Path, theme) -> None:
+def test_a_pasted_burn_error_is_answered_with_the_rule_that_ends_it(lab: LabPage, theme) -> None:
     lab.notebook_on("net_prefixed.pt")
     lab.theme(theme)
     view = lab.workbench()
@@ -36,7 +29,7 @@ def test_a_pasted_burn_error_is_answered_with_the_rule_that_ends_it(lab: LabPage
     expect(view.get_by_text("The model has a field that the file has nothing for.")).to_be_visible()
     mend = view.locator(".wb-explained").get_by_role("button", name=r"Add rule `^conv\.` → nothing")
     expect(mend).to_be_visible()
-    picture(lab, f"error-{theme}", tmp_path)
+    lab.picture(f"error-{theme}")
     mend.press("Enter")
     expect(view.get_by_text("This error is gone.")).to_be_visible()
     expect(view.get_by_role("row", name="conv.conv1.bias, becomes conv1.bias, ")).to_be_visible()
@@ -64,7 +57,7 @@ def test_an_error_that_is_not_known_is_called_so(lab: LabPage) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_state_dict_of_a_whole_model_is_written_in_three_key_strokes(lab: LabPage, tmp_path: Path, theme) -> None:
+def test_the_state_dict_of_a_whole_model_is_written_in_three_key_strokes(lab: LabPage, theme) -> None:
     nn = torch().nn
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     torch().save(model, lab.server.root / f"whole_{theme}.pt")
@@ -81,7 +74,7 @@ def test_the_state_dict_of_a_whole_model_is_written_in_three_key_strokes(lab: La
     keyboard.press("Enter")
     expect(view.get_by_text("read back and equal")).to_be_visible()
     expect(view.get_by_role("button", name="Open it")).to_be_focused()
-    picture(lab, f"whole-{theme}", tmp_path)
+    lab.picture(f"whole-{theme}")
 
     written = torch().load(lab.server.root / f"whole_{theme}.state_dict.pt", weights_only=True)
     expected = model.state_dict()
@@ -92,7 +85,7 @@ def test_the_state_dict_of_a_whole_model_is_written_in_three_key_strokes(lab: La
     expect(view.get_by_text("flat state_dict")).to_be_visible()
 
 
-def test_a_whole_model_under_a_key_is_found_and_its_key_is_chosen(lab: LabPage, tmp_path: Path) -> None:
+def test_a_whole_model_under_a_key_is_found_and_its_key_is_chosen(lab: LabPage) -> None:
     nn = torch().nn
     torch().save({"model": nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), "epoch": 7},
                  lab.server.root / "trained.pt")  # fmt: skip
@@ -101,13 +94,13 @@ def test_a_whole_model_under_a_key_is_found_and_its_key_is_chosen(lab: LabPage, 
     view.get_by_role("tab", name="Findings").click()
     panel = view.get_by_role("tabpanel", name="Findings")
     expect(panel).to_contain_text("model holds a whole model.")
-    picture(lab, "findings", tmp_path)
+    lab.picture("findings")
     panel.get_by_role("button", name="Read below model").click()
     expect(view.get_by_label("Top-level key")).to_have_value("model")
     expect(panel).not_to_contain_text("Read below model")
 
 
-def test_a_weight_that_is_stored_in_parts_is_folded_and_the_fold_is_undone(lab: LabPage, tmp_path: Path) -> None:
+def test_a_weight_that_is_stored_in_parts_is_folded_and_the_fold_is_undone(lab: LabPage) -> None:
     nn = torch().nn
     layer = torch().nn.utils.weight_norm(nn.Linear(3, 4))
     model = nn.ModuleDict({"body": layer, "head": nn.Linear(4, 2)})
@@ -117,7 +110,7 @@ def test_a_weight_that_is_stored_in_parts_is_folded_and_the_fold_is_undone(lab: 
     view.get_by_role("tab", name="Findings").click()
     panel = view.get_by_role("tabpanel", name="Findings")
     expect(panel).to_contain_text("body stores weight as the parts that weight_norm computes it from")
-    picture(lab, "fold-before", tmp_path)
+    lab.picture("fold-before")
     panel.get_by_role("button", name="Fold into weight").press("Enter")
 
     part = view.get_by_role("row", name=re.compile(r"^body\.weight_g, .*skipped"))
@@ -128,7 +121,7 @@ def test_a_weight_that_is_stored_in_parts_is_folded_and_the_fold_is_undone(lab: 
     expect(part.get_by_role("gridcell").last).to_have_attribute("title", "skipped: folded into body.weight")
     expect(view.locator("[data-equation]")).to_contain_text("5 in = 4 out + 1 skipped")
     expect(panel).not_to_contain_text("the parts that weight_norm computes it from")
-    picture(lab, "fold-after", tmp_path)
+    lab.picture("fold-after")
 
     view.get_by_role("tab", name="Export").click()
     export = view.get_by_role("tabpanel", name="Export")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +9,6 @@ from playwright.sync_api import Locator, expect
 
 if TYPE_CHECKING:
     from conftest import LabPage
-
-
-def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("WORKBENCH_PICTURES", tmp_path))
-    lab.page.screenshot(path=folder / f"{name}.png", animations="disabled")
 
 
 def type_the_rule(lab: LabPage, view: Locator) -> None:
@@ -35,7 +28,7 @@ def box(view: Locator, region: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_in_a_tab_of_its_own_rules_and_export_stand_right_of_the_table(lab: LabPage, tmp_path: Path, theme) -> None:
+def test_in_a_tab_of_its_own_rules_and_export_stand_right_of_the_table(lab: LabPage, theme) -> None:
     lab.notebook_on("net_prefixed.pt")
     lab.theme(theme)
     lab.page.locator(".jp-OutputArea-output .wb-root").first.click(position={"x": 300, "y": 20})
@@ -51,11 +44,11 @@ def test_in_a_tab_of_its_own_rules_and_export_stand_right_of_the_table(lab: LabP
     assert table["x"] + table["width"] <= rules["x"] + 1
     assert abs(rules["x"] - panel["x"]) <= 1
     assert rules["y"] + rules["height"] <= panel["y"] + 8
-    picture(lab, f"workbench-{theme}", tmp_path)
+    lab.picture(f"workbench-{theme}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_in_a_notebook_cell_the_table_stands_above_rules_and_export(lab: LabPage, tmp_path: Path, theme) -> None:
+def test_in_a_notebook_cell_the_table_stands_above_rules_and_export(lab: LabPage, theme) -> None:
     lab.notebook_on("net_prefixed.pt")
     lab.theme(theme)
     view = lab.workbench()
@@ -64,20 +57,20 @@ def test_in_a_notebook_cell_the_table_stands_above_rules_and_export(lab: LabPage
     table, rules, panel = (box(view, region) for region in ("table", "rules", "panel"))
     assert table["y"] + table["height"] <= rules["y"] + 8
     assert rules["x"] + rules["width"] <= panel["x"] + 8
-    picture(lab, f"workbench-cell-{theme}", tmp_path)
+    lab.picture(f"workbench-cell-{theme}")
 
 
-def test_a_narrow_view_puts_rules_and_export_behind_tabs(lab: LabPage, tmp_path: Path) -> None:
+def test_a_narrow_view_puts_rules_and_export_behind_tabs(lab: LabPage) -> None:
     lab.page.set_viewport_size({"width": 980, "height": 800})
     lab.notebook_on("net_prefixed.pt")
     view = lab.workbench()
     expect(view).to_have_attribute("data-layout", "narrow")
     view.get_by_role("tab", name="Export").click()
     expect(view.get_by_role("button", name="Export 7 files", exact=True)).to_be_visible()
-    picture(lab, "narrow", tmp_path)
+    lab.picture("narrow")
 
 
-def test_a_wide_view_has_three_columns(lab: LabPage, tmp_path: Path) -> None:
+def test_a_wide_view_has_three_columns(lab: LabPage) -> None:
     lab.page.set_viewport_size({"width": 2100, "height": 1000})
     lab.notebook_on("net_prefixed.pt")
     view = lab.workbench()
@@ -85,27 +78,27 @@ def test_a_wide_view_has_three_columns(lab: LabPage, tmp_path: Path) -> None:
     table, rules, panel = (box(view, region) for region in ("table", "rules", "panel"))
     assert table["x"] < rules["x"] < panel["x"]
     assert abs(rules["y"] - panel["y"]) <= 1
-    picture(lab, "wide", tmp_path)
+    lab.picture("wide")
 
 
-def test_a_collision_and_a_faulty_pattern_show_beside_what_they_concern(lab: LabPage, tmp_path: Path) -> None:
+def test_a_collision_and_a_faulty_pattern_show_beside_what_they_concern(lab: LabPage) -> None:
     lab.notebook_on("net_prefixed.pt")
     view = lab.workbench()
     view.get_by_role("row").nth(1).click()
     lab.page.keyboard.press("n")
     lab.page.keyboard.type(r"conv\d")
     expect(view.get_by_text("Export is blocked: 1 remapped key is claimed twice.")).to_be_visible()
-    picture(lab, "collision", tmp_path)
+    lab.picture("collision")
     lab.page.keyboard.type("(")
     expect(view.get_by_text("unclosed group")).to_be_visible()
-    picture(lab, "pattern-error", tmp_path)
+    lab.picture("pattern-error")
 
 
-def test_a_file_that_is_cut_off_says_where_and_what_to_do(lab: LabPage, tmp_path: Path) -> None:
+def test_a_file_that_is_cut_off_says_where_and_what_to_do(lab: LabPage) -> None:
     (lab.server.root / "broken.pt").write_bytes((lab.server.root / "net.pt").read_bytes()[:900])
     lab.notebook_on("broken.pt")
     expect(lab.workbench().get_by_role("alert")).to_contain_text("broken.pt")
-    picture(lab, "broken", tmp_path)
+    lab.picture("broken")
 
 
 @pytest.mark.parametrize("width", [2060, 2100, 1400, 1120, 760])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,31 +43,25 @@ def write(path: Path) -> None:
     save_file(tensors, path)
 
 
-def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
-    lab.page.screenshot(
-        path=Path(os.environ.get("WORKBENCH_PICTURES", tmp_path)) / f"{name}.png", animations="disabled"
-    )
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_one_layer_that_differs_is_found_by_its_chip_and_cast(lab: LabPage, tmp_path: Path, theme) -> None:
+def test_the_one_layer_that_differs_is_found_by_its_chip_and_cast(lab: LabPage, theme) -> None:
     write(lab.server.root / "llama.safetensors")
     lab.notebook_on("llama.safetensors")
     lab.theme(theme)
     view = lab.workbench()
     expect(view.get_by_role("row", name="model.layers.{0..31}, ×32, one differs, group of 288 tensors")).to_be_visible()
-    picture(lab, f"repeats-{theme}", tmp_path)
+    lab.picture(f"repeats-{theme}")
 
     view.get_by_role("button", name="Differs 1").click()
     odd = view.get_by_role("row", name=f"{ODD}, 8 by 8, float32, unchanged, dtype differs")
     expect(odd).to_be_visible()
     expect(view.get_by_role("row", name="float32 here, bfloat16 in the 31 others.")).to_be_visible()
     odd.click()
-    picture(lab, f"differs-{theme}", tmp_path)
+    lab.picture(f"differs-{theme}")
 
     view.get_by_role("tab", name="Findings").click()
     expect(view.get_by_text(f"{ODD} is float32, and bfloat16 in the 31 other blocks.")).to_be_visible()
-    picture(lab, f"differs-finding-{theme}", tmp_path)
+    lab.picture(f"differs-finding-{theme}")
     view.get_by_role("button", name="Cast it to bfloat16", exact=True).click()
     expect(view.get_by_role("button", name="Differs 0")).to_be_visible()
     view.get_by_role("button", name="Undo: Cast it to bfloat16").click()

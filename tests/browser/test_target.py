@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,12 +13,6 @@ if TYPE_CHECKING:
 KEYS = "conv1.weight [2, 2, 2, 2]\nconv1.bias [2]\nconv2.weight [2, 2, 2, 2]"
 
 
-def picture(lab: LabPage, name: str, tmp_path: Path) -> None:
-    lab.page.screenshot(
-        path=Path(os.environ.get("WORKBENCH_PICTURES", tmp_path)) / f"{name}.png", animations="disabled"
-    )
-
-
 def use_target(view: Locator, text: str) -> None:
     view.get_by_role("tab", name="Target").click()
     view.get_by_label("Target", exact=True).locator("visible=true").last.fill(text)
@@ -28,19 +20,19 @@ def use_target(view: Locator, text: str) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_target_is_filled_by_the_rules_that_are_suggested_for_it(lab: LabPage, tmp_path: Path, theme) -> None:
+def test_a_target_is_filled_by_the_rules_that_are_suggested_for_it(lab: LabPage, theme) -> None:
     lab.notebook_on("net_prefixed.pt")
     lab.theme(theme)
     view = lab.workbench()
     use_target(view, KEYS)
     expect(view.get_by_text("0 of 3 target keys are applied.")).to_be_visible()
     expect(view.get_by_text("will refuse this load")).to_be_visible()
-    picture(lab, f"target-{theme}", tmp_path)
+    lab.picture(f"target-{theme}")
 
     view.get_by_role("button", name="Suggest rules").press("Enter")
     expect(view.get_by_text("1 rule: from 0 to 3 of 3 applied")).to_be_visible()
     expect(view.get_by_role("button", name="Add rule 1")).to_be_focused()
-    picture(lab, f"suggested-{theme}", tmp_path)
+    lab.picture(f"suggested-{theme}")
     lab.page.keyboard.press("Enter")
     expect(view.get_by_text("3 of 3 target keys are applied.")).to_be_visible()
     expect(view.get_by_role("tab", name="Target 100 %")).to_be_visible()
@@ -97,7 +89,7 @@ def test_keys_are_renamed_skipped_taken_back_and_made_into_a_rule_by_keyboard(la
     expect(view.get_by_role("group", name="Rule 2, 2 keys")).to_be_visible()
 
 
-def test_a_lint_stands_under_its_rule_and_is_mended_by_its_button(lab: LabPage, tmp_path: Path) -> None:
+def test_a_lint_stands_under_its_rule_and_is_mended_by_its_button(lab: LabPage) -> None:
     lab.notebook_on("net_prefixed.pt")
     view, keyboard = lab.workbench(), lab.page.keyboard
     view.get_by_role("row").nth(1).click()
@@ -107,13 +99,13 @@ def test_a_lint_stands_under_its_rule_and_is_mended_by_its_button(lab: LabPage, 
     keyboard.type("$1_x")
     lint = view.locator(".wb-lint").filter(has_text="1_x")
     expect(lint.first).to_be_visible()
-    picture(lab, "lint", tmp_path)
+    lab.picture("lint")
     lint.first.get_by_role("button").click()
     expect(view.get_by_role("row", name="conv.conv1.bias, becomes conv1_x.bias, ")).to_be_visible()
     expect(lint).to_have_count(0)
 
 
-def test_the_inspector_tells_each_step_of_a_name(lab: LabPage, tmp_path: Path) -> None:
+def test_the_inspector_tells_each_step_of_a_name(lab: LabPage) -> None:
     lab.notebook_on("net_prefixed.pt")
     view, keyboard = lab.workbench(), lab.page.keyboard
     view.get_by_role("row").nth(1).click()
@@ -128,10 +120,10 @@ def test_the_inspector_tells_each_step_of_a_name(lab: LabPage, tmp_path: Path) -
     expect(panel).to_contain_text("float32")
     keyboard.press("Escape")
     expect(view.get_by_role("row", name="conv.conv1.bias, becomes conv1.bias, ")).to_be_focused()
-    picture(lab, "inspector", tmp_path)
+    lab.picture("inspector")
 
 
-def test_the_table_stops_after_a_rule_and_another_burn_moves_the_rows(lab: LabPage, tmp_path: Path) -> None:
+def test_the_table_stops_after_a_rule_and_another_burn_moves_the_rows(lab: LabPage) -> None:
     lab.notebook_on("net_prefixed.pt")
     view, keyboard = lab.workbench(), lab.page.keyboard
     view.get_by_role("row").nth(1).click()
@@ -147,7 +139,7 @@ def test_the_table_stops_after_a_rule_and_another_burn_moves_the_rows(lab: LabPa
     keyboard.press(".")
     expect(view.get_by_text("Key after rule 1")).to_be_visible()
     expect(view.get_by_role("row", name="conv.conv1.bias, becomes conv1.bias, ")).to_be_visible()
-    picture(lab, "stopped", tmp_path)
+    lab.picture("stopped")
     keyboard.press(".")
     expect(view.get_by_role("row", name="conv.conv1.bias, becomes first.bias, ")).to_be_visible()
 
