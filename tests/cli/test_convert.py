@@ -204,3 +204,12 @@ def test_a_folder_is_no_name_for_what_is_written(tmp_path, monkeypatch, out):
         wb.convert(NET, out)
     assert caught.value.code == "no-file-name"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["run-10:30", "a\\b", "a\nb", "a\udcffb"])
+def test_a_name_that_no_index_can_list_is_refused_before_shards_are_written(tmp_path, name):
+    with pytest.raises(wb.ExportError) as caught:
+        wb.convert(NET, tmp_path / f"{name}.safetensors", shard_size=1)
+    assert caught.value.code == "shard-name"
+    assert list(tmp_path.iterdir()) == []
+    assert wb.convert(NET, tmp_path / f"{name}.safetensors").path.exists()

@@ -191,6 +191,7 @@ def test_a_file_that_is_broken_is_a_row_that_says_why(what: str, folder: Path) -
     ("text", "code"),
     [
         ('{"schema": "checkpoint-workbench/npy", "version": 2, "tensors": {}}', "unknown-version"),
+        ('{"schema": "checkpoint-workbench/npy", "version": true, "tensors": {}}', "unknown-version"),
         ('{"schema": "checkpoint-workbench/npy", "version": 1, "tensors": []}', "broken-index"),
         ('{"schema": "checkpoint-workbench/npy", "version": 1}', "broken-index"),
         ('{"schema": "checkpoint-workbench/npy", "version": 1, "tensors": {"a": 1, "a": 2}}', "broken-index"),

@@ -1,6 +1,8 @@
 """Targets from lists of keys as people have them, and from checkpoints."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -177,3 +179,25 @@ def test_an_unknown_version_of_burn_is_refused():
     with pytest.raises(wb.WorkbenchError) as error:
         Target.from_rust("#[derive(Module)] struct Net { a: usize }", burn="0.5")
     assert error.value.code == "burn-version"
+
+
+@pytest.mark.parametrize("name", ["model.rs", "keys.json", "keys"])
+def test_a_named_pipe_is_refused_without_waiting_for_who_writes_into_it(tmp_path, name):
+    path = tmp_path / name
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(Target.open, path)
+        is_waiting = not wait([opened], timeout=20).done
+        if is_waiting:
+            os.close(os.open(path, os.O_WRONLY))
+        error = opened.exception()
+    assert not is_waiting
+    assert isinstance(error, wb.WorkbenchError)
+    assert error.code in ("not-a-target", "not-a-file")
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".rs", "x" * 300 + ".json", "x" * 300])
+def test_a_name_too_long_for_a_file_is_said_so(name):
+    with pytest.raises(wb.WorkbenchError) as caught:
+        wb.Target.open(name)
+    assert caught.value.code == "cannot-open"

@@ -143,3 +143,12 @@ def test_what_is_told_is_what_the_export_says(large, tmp_path):
     with pytest.raises(wb.ExportError) as refused:
         bundle.export(large.view.plan, tmp_path / "out", formats=["npz"])
     assert refused.value.cause in problems(answer)["npz"]
+
+
+@pytest.mark.parametrize("folder", ["~", "~nobody-has-this-name", "~nobody-has-this-name/out", "x" * 300, "x/" * 3000])
+@pytest.mark.parametrize("ending", ["", ".zip"])
+def test_a_folder_half_typed_or_too_long_is_no_fault_of_the_workbench(tmp_path, page, monkeypatch, folder, ending):
+    monkeypatch.chdir(tmp_path)
+    asked = Asked(wb.Workbench(checkpoint_named(tmp_path, ["a", "b"])), page)
+    answer = check(asked, folder + ending)
+    assert (answer["n_files"], answer["problem"]) == (3, "")

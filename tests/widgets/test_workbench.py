@@ -1,5 +1,7 @@
 """The kernel's side of the screen, asked as the page asks."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -206,3 +208,13 @@ def test_files_of_the_folder_that_are_not_listed_are_counted(tmp_path, page, mon
     summary = wb.Workbench().summary
     assert [file["path"] for file in summary["folder"]] == [f"{n:03}.pt" for n in range(100)]
     assert summary["folder_more"].startswith("and 3 more")
+
+
+def test_a_list_of_keys_pasted_as_one_long_line_is_a_target(asked):
+    asked.ask("use_target", text=json.dumps({f"layers.{n}.weight": [2, 3] for n in range(400)}))
+    assert [entry.path for entry in asked.view.plan.target.entries[:2]] == ["layers.0.weight", "layers.1.weight"]
+
+
+@pytest.mark.parametrize("text", ["~nobody-has-this-name/model.rs", "x" * 300 + ".rs", "x/" * 3000 + "keys.json"])
+def test_a_target_that_is_nowhere_is_said_so(asked, text):
+    assert asked.reply("use_target", text=text)["error"]["code"] in ("no-such-file", "cannot-open")

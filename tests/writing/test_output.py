@@ -81,6 +81,20 @@ def test_what_the_system_copies_is_hashed_and_counted_too(tmp_path, monkeypatch,
     assert told[-1].done == 2 * size + 8
 
 
+@pytest.mark.parametrize("sizes", [(MB, 100), (3 * MB, MB, 7), (7 * MB, 0, 2 * MB)])
+def test_what_is_written_after_what_the_system_copied_is_in_the_digest_of_a_small_file_too(tmp_path, sizes):
+    copied, *written = sizes
+    (tmp_path / "source").write_bytes(random.Random(0).randbytes(copied))
+    path, meter = tmp_path / "x", Meter()
+    with output.created(path, meter, sum(sizes)) as file:
+        file.write(b"head")
+        file.copy_from(FileSource(tmp_path / "source"), 0, copied)
+        for size in written:
+            file.write(b"x" * size)
+    assert path.stat().st_size == 4 + sum(sizes)
+    assert meter.digests[path] == blake3(path.read_bytes()).hexdigest()
+
+
 def test_it_is_right_where_the_writer_went_back_before_the_system_copied(tmp_path):
     (tmp_path / "source").write_bytes(random.Random(0).randbytes(9 * MB))
     path, meter = tmp_path / "x", Meter()
@@ -159,3 +173,11 @@ def test_a_disk_that_fails_behind_the_writer_fails_the_export(tmp_path, monkeypa
     with pytest.raises(wb.ExportError, match="Input/output error"):
         export(plan, tmp_path / "out", formats=["safetensors"])
     assert tree_of(tmp_path) == before
+
+
+def test_a_large_tensor_before_a_small_one_leaves_an_export_that_loads(tmp_path):
+    arrays = {"a": values("float32", (300_000,)), "b": values("float32", (10,), 1)}
+    plan = wb.Mapping().plan(checkpoint_of(tmp_path / "x.safetensors", arrays))
+    export(plan, tmp_path / "out", formats=["safetensors"])
+    loaded = wb.load_export(tmp_path / "out")
+    assert {key: array.tobytes() for key, array in loaded.items()} == {key: a.tobytes() for key, a in arrays.items()}

@@ -145,7 +145,7 @@ def _claims(index: FileSource) -> tuple[dict[str, object], bytes]:
     if not isinstance(root, dict) or root.get("schema") != SCHEMA or not isinstance(claims, dict):
         raise _broken(index, "It holds no object `tensors`.")
     version = root.get("version")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         cause = f"Its version is {printable(str(version)[:100], 40)}, and {VERSION} is known."
         raise _broken(index, cause, code="unknown-version")
     if len(claims) > MAX_ROWS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -65,7 +66,7 @@ class Target:
         """
         where = Path(path)
         try:
-            if where.is_dir():
+            if os.path.isdir(where):
                 has_rust = any(True for _ in rust_source.files(where))
                 return cls.from_rust(where, root=root, burn=burn) if has_rust else cls.from_checkpoint(where)
         except ValueError:
@@ -151,7 +152,7 @@ class Target:
             if where is None:
                 text = str(source)
                 read = rust_source.read_text(text)
-            elif where.is_dir():
+            elif os.path.isdir(where):
                 read = rust_source.read_folder(where)
             else:
                 text = _text_of(where)
@@ -306,12 +307,14 @@ def _path_of(source: str | os.PathLike[str]) -> Path | None:
 
 
 def _text_of(path: Path) -> str | None:
-    """The text of a file; None where it is binary. WorkbenchError where it cannot be read."""
+    """The text of a file; None where it is binary or none at all. WorkbenchError where it cannot be read."""
     try:
-        size = path.stat().st_size
-        if size > parsing.MAX_TEXT or not path.is_file():
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return None  # To open a named pipe is to wait for who writes into it.
+        if status.st_size > parsing.MAX_TEXT:
             with path.open("rb") as file:
-                head = file.read(4096) if path.is_file() else b"\0"
+                head = file.read(4096)
             if b"\0" in head:
                 return None
             error = target_error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -74,13 +75,13 @@ def check(plan: Plan, folder: Path, options: Options, foreseen: Foreseen | None)
     problem = ""
     if not chosen:
         problem = "Tick a file to write."
-    elif folder.exists() and not is_packed and not folder.is_dir():
+    elif os.path.exists(folder) and not is_packed and not os.path.isdir(folder):
         problem = "A file of this name is in the way."
     return {
         "files": list(lines.values()),
         "n_files": len(names),
         "nbytes": sum(line["nbytes"] or 0 for line in chosen),
-        "n_replaced": int(folder.exists()) if is_packed else sum((folder / name).exists() for name in names),
+        "n_replaced": sum(os.path.exists(path) for path in ([folder] if is_packed else [folder / n for n in names])),
         "n_tied": sum(len(group) - 1 for group in plan.checkpoint.ties),
         "problem": problem,
         "is_known": foreseen is not None or bool(plan.collisions),
@@ -122,7 +123,7 @@ def path_of(args: Args, name: str) -> Path:
         raise ExportError(
             f"No {name} is named.", next_step=f"Type the {name} that is to be written.", code=f"no-{name}"
         )
-    return Path(text).expanduser()
+    return Path(os.path.expanduser(text))
 
 
 def collided(plan: Plan) -> list[str]:

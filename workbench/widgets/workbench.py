@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -341,10 +342,11 @@ class Workbench(anywidget.AnyWidget):
     def _use_target(self, args: Args) -> Answer:
         text = args.text("text").strip()
         mapping = self._session.mapping
-        is_path = "\n" not in text and "\0" not in text and Path(text).expanduser().exists()
+        path = os.path.expanduser(text)
+        is_path = "\n" not in text and os.path.exists(path)
         looks_like_one = "\n" not in text and text.lower().endswith((".rs", ".json", ".csv", *facts.ENDINGS))
         if is_path or looks_like_one:
-            target = Target.open(Path(text).expanduser(), burn=mapping.burn)
+            target = Target.open(Path(path), burn=mapping.burn)
         else:
             target = Target.parse(text, burn=mapping.burn)
         self._session.choose_target(target)

@@ -107,10 +107,11 @@ class _Counted(io.FileIO):
         """Of the whole file, once it is written."""
         if self._behind is None:
             return checksums.digest_of(self._path)
-        self._behind.wait()
+        behind = self._hash_to_here()
+        behind.wait()
         if self._went_back:
             return checksums.digest_of(self._path)
-        return self._behind.digest.hexdigest()
+        return behind.digest.hexdigest()
 
     def stop(self) -> None:
         """End the threads."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from workbench.checkpoint import open_checkpoint
 from workbench.errors import ExportError, WorkbenchError, printable
 from workbench.finding import Severity
+from workbench.formats.shards import plain_name
 from workbench.writing import workers
 from workbench.writing.archive import is_archive
 from workbench.writing.atomic import not_written
@@ -62,7 +63,7 @@ _INDEX: Final = ".index.json"
 _KEPT: Final = ".workbench_shards-"
 _UNITS: Final = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY: Final = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
-_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt]i?)?b)?", re.IGNORECASE | re.ASCII)
+_SIZE: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*(?:([kmgt]i?)?b)?", re.IGNORECASE | re.ASCII)
 _AT_WORK: Final[set[Path]] = set()
 _AT_WORK_LOCK: Final = threading.Lock()
 _ASKED_EVERY: Final = 0.1
@@ -399,6 +400,14 @@ def sharded(
     index = name + _INDEX if name else INDICES[format]
     whole = index.removesuffix(_INDEX)
     names = [name or FORMATS[format]] if count == 1 else [_shard_name(whole, n, count) for n in range(1, count + 1)]
+    if count > 1 and not plain_name(names[0]):
+        raise ExportError(
+            "An index cannot list shards of this name, for not every system takes it for that of a file.",
+            path=str(folder / name),
+            cause="It is too long, or has a separator of folders, a colon or what is no text. Nothing was changed.",
+            next_step="Choose another name, or leave out the size of the shards.",
+            code="shard-name",
+        )
     written = tuple(
         weight_file(format, group, name=each, metadata=metadata) for each, group in zip(names, groups, strict=True)
     )
