@@ -36,8 +36,8 @@ def run(
     check_precision(precision, out.suffix.lower() == ".mpk")
     checkpoint = open_checkpoint(file)
 
-    def write(report: Report | None, cancel: Cancel) -> int:
-        result = convert(
+    def write(report: Report | None, cancel: Cancel) -> ConvertResult:
+        return convert(
             checkpoint,
             out,
             top_level_key=top_level_key,
@@ -50,14 +50,8 @@ def run(
             progress=report,
             cancel=cancel,
         )
-        done.append(result)
-        return 0
 
-    done: list[ConvertResult] = []
-    code = work(write, quiet=as_json)
-    for result in done:
-        (_print_json if as_json else _print)(result)
-    return code
+    return work(write, _print_json if as_json else _print, quiet=as_json)
 
 
 def _print(result: ConvertResult) -> None:

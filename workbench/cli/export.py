@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,9 +51,9 @@ def run(file: Path, folder: Path, said: Decisions, wanted: Wanted) -> int:
     target = None if wanted.target is None else Target.open(wanted.target, burn=mapping.burn)
     plan = casted(mapping, said.cast, checkpoint).plan(checkpoint, target)
 
-    def write(report: Report | None, cancel: Cancel) -> int:
+    def write(report: Report | None, cancel: Cancel) -> ExportResult:
         with contextlib.nullcontext() if wanted.workers is None else process_pool(wanted.workers) as executor:
-            result = export(
+            return export(
                 plan,
                 folder,
                 formats=tuple(wanted.formats) or DEFAULT_FORMATS,
@@ -65,14 +66,8 @@ def run(file: Path, folder: Path, said: Decisions, wanted: Wanted) -> int:
                 progress=report,
                 cancel=cancel,
             )
-        done.append(result)
-        return 0
 
-    done: list[ExportResult] = []
-    code = work(write, quiet=wanted.as_json)
-    for result in done:
-        (_print_json if wanted.as_json else _print)(plan, result)
-    return code
+    return work(write, partial(_print_json if wanted.as_json else _print, plan), quiet=wanted.as_json)
 
 
 def _print(plan: Plan, result: ExportResult) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +29,8 @@ def run(
     """Write `out`, and say what is in it and what is not."""
     checkpoint = open_checkpoint(file)
 
-    def write(report: Report | None, cancel: Cancel) -> int:
-        result = fix(
+    def write(report: Report | None, cancel: Cancel) -> FixResult:
+        return fix(
             checkpoint,
             out,
             top_level_key=top_level_key,
@@ -39,14 +40,8 @@ def run(
             progress=report,
             cancel=cancel,
         )
-        done.append(result)
-        return 0
 
-    done: list[FixResult] = []
-    code = work(write, quiet=as_json)
-    for result in done:
-        (_print_json if as_json else _print)(result, fold)
-    return code
+    return work(write, _print_json if as_json else partial(_print, fold=fold), quiet=as_json)
 
 
 def _print(result: FixResult, fold: bool) -> None:
@@ -68,7 +63,7 @@ def _print(result: FixResult, fold: bool) -> None:
     lines.first([f"left out: {key}: {why}" for key, why in result.left_out], _SHOWN, "", "yellow")
 
 
-def _print_json(result: FixResult, _fold: bool) -> None:
+def _print_json(result: FixResult) -> None:
     taken = result.state_dict
     n_lost = sum(why.startswith("it cannot be read") for _, why in result.left_out)
     print_json(

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Final
+from typing import Final, TypeVar
 
 from workbench.errors import ExportCancelled, ExportError, printable
 from workbench.writing.progress import Cancel, Progress, Report
@@ -20,6 +20,7 @@ CANCELLED: Final = 130
 """The exit code after Ctrl+C, as shells have it."""
 
 _CLEAR: Final = "\r\x1b[K"
+_T = TypeVar("_T")
 
 
 class _Line:
@@ -45,15 +46,15 @@ class _Line:
             sys.stderr.flush()
 
 
-def work(run: Callable[[Report | None, Cancel], int], *, quiet: bool = False) -> int:
-    """The exit code of `run`, which is handed what to report to, and what to ask whether it was cancelled.
+def work(run: Callable[[Report | None, Cancel], _T], show: Callable[[_T], None], *, quiet: bool = False) -> int:
+    """Run, then show what came of it; the exit code. `run` is handed what to report to, and what to ask for a cancel.
 
     Nothing is reported where stderr is no terminal, or `quiet`. Ctrl+C cancels; a second one stops at once.
     """
     line = _Line() if not quiet and sys.stderr.isatty() else None
     try:
         with _interrupts() as cancelled:
-            return run(line, cancelled)
+            result = run(line, cancelled)
     except ExportCancelled:
         if line is not None:
             line.end()
@@ -63,6 +64,8 @@ def work(run: Callable[[Report | None, Cancel], int], *, quiet: bool = False) ->
     finally:
         if line is not None:
             line.end()
+    show(result)
+    return 0
 
 
 def check_precision(precision: str, has_mpk: bool) -> None:
