@@ -21,7 +21,6 @@ for question in json.load(sys.stdin):
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="programs with #! are for POSIX")
 def test_a_question_that_kills_the_process_is_an_answer_and_the_others_go_on(tmp_path):
     program = tmp_path / "program"
     program.write_text(PROGRAM.format(python=sys.executable))

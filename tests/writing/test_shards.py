@@ -286,6 +286,21 @@ def test_nothing_is_kept_of_a_source_that_became_another(arrays, tmp_path):
     assert {key: bits(again[key]) for key in again} == {name: bits(array) for name, array in newer.items()}
 
 
+def test_shards_of_a_source_that_changes_meanwhile_are_not_kept_for_an_export_that_cannot_come(plan, tmp_path):
+    source = tmp_path / "in" / "net.safetensors"
+
+    def change():
+        if len(kept(tmp_path)) == 2:
+            os.truncate(source, source.stat().st_size - 4)
+        return False
+
+    with pytest.raises(wb.WorkbenchError) as caught:
+        export(plan, tmp_path / "out", cancel=change)
+    assert caught.value.code == "changed"
+    assert "goes on from there" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 def test_a_source_that_changes_before_its_export_is_refused(plan, arrays, tmp_path):
     checkpoint_of(tmp_path / "in" / "net.safetensors", {name: array[::-1] for name, array in arrays.items()})
     with ThreadPoolExecutor(1) as pool, pytest.raises(wb.WorkbenchError) as caught:

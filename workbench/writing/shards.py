@@ -323,6 +323,13 @@ class Shards:
         for source in {id(source): source for item in self.items if (source := item.tensor.storage.source)}.values():
             source.check_unchanged()
 
+    def _are_sources_there(self) -> bool:
+        try:
+            self._check_sources()
+        except WorkbenchError:
+            return False
+        return True
+
     def _counted(self, file: WeightFile) -> int:
         return file.nbytes * (2 if self.verifies else 1)
 
@@ -355,9 +362,9 @@ class Shards:
         return [task for task in self.tasks if workers.receipt_of(self.kept, task.file, task.digest)]
 
     def _left(self, error: BaseException) -> None:
-        """Say what is kept; without that, there is nothing to keep."""
+        """Say what is kept: nothing where none is finished, or where no export can go on from there."""
         n = len(self.finished)
-        if not n:
+        if not n or not self._are_sources_there():
             shutil.rmtree(self.kept, ignore_errors=True)
         elif isinstance(error, WorkbenchError):
             shards = "1 shard is" if n == 1 else f"{n:,} shards are"
